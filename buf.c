@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Growable bytes, allocation that cannot fail, and base64.
+ */
+#include "buf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* No log here: a log line might need memory too. */
+static void
+out_of_memory(void)
+{
+	static const char text[] = "smarthost: out of memory\n";
+
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(EX_TEMPFAIL);
+}
+
+void *
+xmalloc(size_t size)
+{
+	void *p = malloc(size ? size : 1);
+
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+void *
+xcalloc(size_t count, size_t size)
+{
+	void *p = calloc(count ? count : 1, size ? size : 1);
+
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+void *
+xrealloc(void *old, size_t count, size_t size)
+{
+	void *p;
+
+	if (size && count > SIZE_MAX / size)
+		out_of_memory();
+	p = realloc(old, count && size ? count * size : 1);
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+char *
+xstrndup(const char *s, size_t len)
+{
+	char *copy = xmalloc(len + 1);
+
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *
+xstrdup(const char *s)
+{
+	return xstrndup(s, strlen(s));
+}
+
+static void
+buf_reserve(struct buf *b, size_t more)
+{
+	size_t need = b->len + more + 1;
+	size_t size = b->size ? b->size : 64;
+
+	if (need < more)
+		out_of_memory();
+	if (need <= b->size)
+		return;
+	while (size < need)
+		size = size > SIZE_MAX / 2 ? need : size * 2;
+	b->data = xrealloc(b->data, size, 1);
+	b->size = size;
+}
+
+void
+buf_add(struct buf *b, const void *data, size_t len)
+{
+	buf_reserve(b, len);
+	if (len)
+		memcpy(b->data + b->len, data, len);
+	b->len += len;
+	b->data[b->len] = '\0';
+}
+
+void
+buf_addc(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void
+buf_adds(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+__attribute__((format(printf, 2, 0))) static void
+buf_addv(struct buf *b, const char *format, va_list args)
+{
+	va_list again;
+	int len;
+
+	va_copy(again, args);
+	len = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	if (len < 0)
+		return;
+	buf_reserve(b, (size_t)len);
+	vsnprintf(b->data + b->len, (size_t)len + 1, format, args);
+	b->len += (size_t)len;
+}
+
+void
+buf_addf(struct buf *b, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	buf_addv(b, format, args);
+	va_end(args);
+}
+
+char *
+xasprintf(const char *format, ...)
+{
+	struct buf b = {0};
+	va_list args;
+
+	va_start(args, format);
+	buf_addv(&b, format, args);
+	va_end(args);
+	return buf_take(&b);
+}
+
+void
+buf_add_printable(struct buf *b, const char *s, size_t len, size_t max)
+{
+	if (len > max)
+		len = max;
+	for (size_t i = 0; i < len; i++)
+		buf_addc(b, s[i] >= ' ' && s[i] <= '~' ? s[i] : '?');
+}
+
+const char *
+buf_text(const struct buf *b)
+{
+	return b->data ? b->data : "";
+}
+
+void
+buf_clear(struct buf *b)
+{
+	b->len = 0;
+	if (b->data)
+		b->data[0] = '\0';
+}
+
+char *
+buf_take(struct buf *b)
+{
+	char *text = b->data ? b->data : xstrdup("");
+
+	*b = (struct buf){0};
+	return text;
+}
+
+void
+buf_free(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){0};
+}
+
+void
+buf_wipe(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->size);
+	buf_free(b);
+}
+
+static const char base64_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void
+buf_add_base64(struct buf *b, const void *data, size_t len)
+{
+	const unsigned char *in = data;
+
+	for (size_t i = 0; i < len; i += 3) {
+		size_t left = len - i;
+		uint32_t bits = (uint32_t)in[i] << 16;
+		char out[4];
+
+		bits |= left > 1 ? (uint32_t)in[i + 1] << 8 : 0;
+		bits |= left > 2 ? (uint32_t)in[i + 2] : 0;
+		out[0] = base64_digits[bits >> 18];
+		out[1] = base64_digits[bits >> 12 & 63];
+		out[2] = left > 1 ? base64_digits[bits >> 6 & 63] : '=';
+		out[3] = left > 2 ? base64_digits[bits & 63] : '=';
+		buf_add(b, out, sizeof(out));
+	}
+}
+
+/* The value of a base64 digit, or -1. */
+static int
+base64_value(char c)
+{
+	const char *digit = c ? strchr(base64_digits, c) : NULL;
+
+	return digit ? (int)(digit - base64_digits) : -1;
+}
+
+bool
+buf_add_unbase64(struct buf *b, const char *s, size_t len)
+{
+	size_t before = b->len, padding = 0;
+
+	if (len % 4)
+		return false;
+	while (padding < 2 && padding < len && s[len - 1 - padding] == '=')
+		padding++;
+	for (size_t i = 0; i < len; i += 4) {
+		size_t digits = i + 4 == len ? 4 - padding : 4;
+		uint32_t bits = 0;
+
+		for (size_t k = 0; k < 4; k++) {
+			int value = k < digits ? base64_value(s[i + k]) : 0;
+
+			if (value < 0) {
+				b->len = before;
+				return false;
+			}
+			bits = bits << 6 | (uint32_t)value;
+		}
+		for (size_t k = 0; k + 1 < digits; k++)
+			buf_addc(b, (char)(bits >> (16 - 8 * k)));
+	}
+	return true;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CHAT_H
+#define CHAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "reply.h"
+
+struct conn;
+
+/* The layer of commands and answers, between lines (conn.h) and the
+ * procedure (smtp.h). */
+struct chat {
+	struct conn *conn; /* NULL while there is no connection */
+	int64_t timeout;   /* for one whole answer, in ms */
+	int64_t deadline;  /* for everything, on clock_now(); 0: none */
+	bool trace;        /* show the dialogue on stderr, secrets masked */
+};
+
+/* One answer: its code and the text of its lines, joined by '\n' and made
+ * printable. A zeroed struct is ready; free with buf_free(&text). */
+struct answer {
+	int code;
+	struct buf text;
+};
+
+/* Buffers one command; CRLF is added. */
+void chat_command(struct chat *, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The same for a line that nobody may see: the trace shows shown. */
+void chat_secret(struct chat *, const char *line, const char *shown);
+
+/* Flushes and reads one answer. It counts only when it is whole, well formed
+ * and has one code on all its lines (rules 1, 4 and 7); otherwise false, and
+ * conn_error() says why. */
+bool chat_answer(struct chat *, struct answer *);
+
+/* Whether nothing has come that we did not ask for (rule 2); otherwise false
+ * and the connection has failed as out of step. */
+bool chat_in_step(struct chat *);
+
+/* Puts an answer into a verdict: what it means at that stage, and its text
+ * on one line. True if it is a yes. */
+bool chat_judge(struct verdict *, enum stage, const struct answer *);
+
+/* The verdict on a connection that failed at that stage. */
+void chat_lost(const struct chat *, enum stage, struct verdict *);
+
+/* One command alone: in step, said, answered, judged. True if it was a yes;
+ * a 3xx is one only for DATA. */
+bool chat_exchange(struct chat *, enum stage, struct answer *,
+    struct verdict *, const char *command);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLOCK_H
+#define CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+struct buf;
+
+/* Milliseconds on CLOCK_MONOTONIC: for every wait and deadline. */
+int64_t clock_now(void);
+
+/* The earlier of two deadlines, where 0 stands for none. */
+int64_t clock_earlier(int64_t a, int64_t b);
+
+/* Microseconds since 1970, for names that sort by arrival. */
+uint64_t clock_wall_microseconds(void);
+
+/* Appends a date-time of RFC 5322 section 3.3, local time with its offset,
+ * in English whatever the locale. */
+void clock_add_date(struct buf *, time_t);
+
+#endif

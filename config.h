@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "access.h"
+#include "buf.h"
+#include "log.h"
+#include "provider.h"
+#include "secret.h"
+
+enum address_family { FAMILY_ANY, FAMILY_IPV4, FAMILY_IPV6 };
+enum auth_choice {
+	AUTH_AUTO, AUTH_PLAIN, AUTH_LOGIN, AUTH_CRAM_MD5, AUTH_NONE
+};
+
+/* A list of words, split on commas and blanks. */
+struct words {
+	char **word;
+	size_t count;
+};
+
+/* One relay. Times are in milliseconds. Strings belong to the config. */
+struct upstream {
+	char *name;                /* "default" for [upstream] */
+	const struct provider *provider;   /* or NULL */
+	char *region;              /* or NULL */
+	char *host;                /* a name without a trailing dot, or an
+	                            * address without brackets; NULL only for
+	                            * provider = capture */
+	uint16_t port;
+	enum tls_mode tls;
+	char *tls_ca_file;         /* or NULL */
+	char *tls_name;            /* the name to verify; host by default;
+	                            * NULL only where host is */
+	enum auth_choice auth;     /* AUTH_NONE when there is no user */
+	char *user;                /* or NULL */
+	struct secret password;
+	char *ehlo;                /* or NULL: the address literal */
+	unsigned connections;
+	unsigned messages_per_connection;
+	unsigned recipients_per_message;
+	int64_t idle;
+	int64_t connect_timeout;
+	int64_t timeout;
+	char *source_address;      /* or NULL */
+	enum address_family family;
+	bool pipelining;           /* auto; false when off */
+	char *directory;           /* for provider = capture, else NULL */
+};
+
+struct listen_config {
+	char *socket;              /* path, or NULL when set to none */
+	bool socket_is_default;
+	char *control;             /* path, or NULL when set to none, or when
+	                            * socket is and this is not set */
+	struct words addresses;    /* "127.0.0.1:25", "[::1]:25" */
+	struct access allow;
+	uint64_t max_message;      /* bytes */
+	unsigned max_recipients;
+	unsigned max_clients;
+	int64_t session_timeout;
+	bool reject_bare_newline;
+};
+
+struct queue_config {
+	char *directory;           /* NULL: none */
+	bool commit_first;         /* delivery = queue */
+	int64_t direct_wait;
+};
+
+struct config {
+	char *path;                /* the file, or NULL: environment only */
+	char *hostname;            /* never NULL, never empty: configured, else
+	                            * the host's own name */
+	bool hostname_is_qualified; /* fit for EHLO towards a relay */
+	char *run_as;              /* or NULL */
+	enum log_target log;
+	enum log_format log_format;
+	enum log_level log_level;
+	int64_t stop_timeout;
+	struct upstream *upstreams; /* in order of preference: the file's, in
+	                             * its order, then those that only the
+	                             * environment names, the default first */
+	size_t upstream_count;
+	struct listen_config listen;
+	struct queue_config queue;
+	struct buf warnings;       /* sentences, one a line; the caller logs */
+};
+
+/* Reads path (NULL: the environment alone), then lets SMARTHOST_* in the
+ * environment win, then judges the whole. An empty variable is as if not
+ * set. A secret variable's value is overwritten in place, so that whoever
+ * loads a second time (a reload) keeps a copy of the variables and passes a
+ * copy of that. false when anything is wrong: error then holds one sentence a
+ * line, each with file, line, key, value and what to do; the config is empty.
+ * May look up the host's own name, if hostname is not set and has no dot.
+ * The caller frees with config_free() and keeps it const in between. */
+bool config_load(struct config *, const char *path, char **environment,
+    struct buf *error);
+
+/* As config_load(), from text instead of a file, for tests and the fuzzer;
+ * name stands for the file in errors, and text may be NULL if len is 0. */
+bool config_parse(struct config *, const char *name, const char *text,
+    size_t len, char **environment, struct buf *error);
+
+/* Overwrites secrets and frees. */
+void config_free(struct config *);
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The values that name a machine or a network: host names, addresses and
+ * lists of them. Only their form is judged; nothing is looked up.
+ */
+#include "config_keys.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "access.h"
+#include "buf.h"
+#include "config.h"
+
+enum { NAME_MAX_BYTES = 253, LABEL_MAX_BYTES = 63 };
+
+bool
+read_ip(const char *s, struct sockaddr_storage *address)
+{
+	struct sockaddr_in ipv4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6};
+
+	memset(address, 0, sizeof(*address));
+	if (inet_pton(AF_INET, s, &ipv4.sin_addr) == 1)
+		memcpy(address, &ipv4, sizeof(ipv4));
+	else if (inet_pton(AF_INET6, s, &ipv6.sin6_addr) == 1)
+		memcpy(address, &ipv6, sizeof(ipv6));
+	else
+		return false;
+	return true;
+}
+
+static bool
+is_label(const char *s, size_t len, bool underscore)
+{
+	if (!len || len > LABEL_MAX_BYTES || *s == '-' || s[len - 1] == '-')
+		return false;
+	for (; len; s++, len--)
+		if (!isalnum((unsigned char)*s) && *s != '-' &&
+		    !(underscore && *s == '_'))
+			return false;
+	return true;
+}
+
+/* A name whose last label is a number would be taken for an address. */
+static bool
+is_name(const char *s, bool underscore)
+{
+	size_t len;
+
+	if (strlen(s) > NAME_MAX_BYTES)
+		return false;
+	for (;; s += len + 1) {
+		len = strcspn(s, ".");
+		if (!is_label(s, len, underscore))
+			return false;
+		if (!s[len])
+			return strspn(s, "0123456789") != len;
+	}
+}
+
+bool
+is_host_name(const char *s)
+{
+	return is_name(s, false);
+}
+
+bool
+is_localhost(const char *s)
+{
+	return !strncasecmp(s, "localhost", 9) && (!s[9] || s[9] == '.');
+}
+
+/* A dot at the end says that a name is whole, which it is anyway here. */
+static char *
+without_last_dot(const char *s)
+{
+	size_t len = strlen(s);
+
+	return xstrndup(s, len && s[len - 1] == '.' ? len - 1 : len);
+}
+
+bool
+parse_hostname(const struct input *in)
+{
+	char *name = without_last_dot(in->text);
+
+	if (is_host_name(name))
+		return input_take(in, name);
+	free(name);
+	return input_refuse(in, "is not a host name of letters, digits, "
+	    "hyphens and dots");
+}
+
+/* [192.0.2.1] or [IPv6:2001:db8::1] (RFC 5321 section 4.1.3). */
+static bool
+is_literal(const char *s)
+{
+	struct sockaddr_storage address;
+	size_t len = strlen(s);
+	char text[INET6_ADDRSTRLEN];
+	bool ipv6 = !strncasecmp(s, "[IPv6:", 6);
+	size_t start = ipv6 ? 6 : 1;
+
+	if (*s != '[' || s[len - 1] != ']' || len < start + 2 ||
+	    len - start > sizeof(text))
+		return false;
+	memcpy(text, s + start, len - start - 1);
+	text[len - start - 1] = '\0';
+	return read_ip(text, &address) &&
+	    address.ss_family == (ipv6 ? AF_INET6 : AF_INET);
+}
+
+bool
+parse_ehlo(const struct input *in)
+{
+	if (is_literal(in->text))
+		return input_take(in, xstrdup(in->text));
+	if (*in->text == '[')
+		return input_refuse(in, "is not an address literal such as "
+		    "[192.0.2.1] or [IPv6:2001:db8::1]");
+	if (is_localhost(in->text))
+		return input_refuse(in, "means nothing to a relay: write the "
+		    "name that it knows this host by");
+	return parse_hostname(in);
+}
+
+/* "[::1]" without its brackets, "name." without its dot. */
+static char *
+bare_host(const char *s)
+{
+	size_t len = strlen(s);
+
+	if (len > 2 && *s == '[' && s[len - 1] == ']' && strchr(s, ':'))
+		return xstrndup(s + 1, len - 2);
+	return without_last_dot(s);
+}
+
+bool
+parse_host(const struct input *in)
+{
+	struct sockaddr_storage address;
+	char *host = bare_host(in->text);
+
+	/* Container networks have underscores in names. */
+	if (read_ip(host, &address) || is_name(host, true))
+		return input_take(in, host);
+	free(host);
+	if (strchr(in->text, ':'))
+		return input_refuse(in, "holds a colon: host takes the name or "
+		    "address alone, the port goes into port");
+	return input_refuse(in, "is neither a host name nor an address");
+}
+
+bool
+parse_address(const struct input *in)
+{
+	struct sockaddr_storage address;
+
+	if (!read_ip(in->text, &address))
+		return input_refuse(in, "is not an address");
+	return input_take(in, xstrdup(in->text));
+}
+
+/* [a-z]{2}(-[a-z]+)+-[0-9]: there are more regions each year. */
+static bool
+is_region(const char *s)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+	unsigned words = 0;
+
+	if (strspn(s, letters) != 2)
+		return false;
+	for (s += 2; *s == '-' && strspn(s + 1, letters); words++)
+		s += 1 + strspn(s + 1, letters);
+	return words && *s == '-' && isdigit((unsigned char)s[1]) && !s[2];
+}
+
+bool
+parse_region(const struct input *in)
+{
+	if (!is_region(in->text))
+		return input_refuse(in, "is not a region such as eu-west-1");
+	return input_take(in, xstrdup(in->text));
+}
+
+/* Port 0 is one that the kernel picks. */
+static bool
+is_port(const char *s)
+{
+	size_t len = strlen(s);
+
+	return len > 0 && len < 6 && strspn(s, "0123456789") == len &&
+	    strtol(s, NULL, 10) <= UINT16_MAX;
+}
+
+bool
+read_listener(const char *s, struct sockaddr_storage *address)
+{
+	const char *colon = strrchr(s, ':');
+	bool brackets = *s == '[';
+	char host[INET6_ADDRSTRLEN];
+	size_t len;
+
+	if (!colon || !is_port(colon + 1) || (brackets && colon[-1] != ']'))
+		return false;
+	len = (size_t)(colon - s) - (brackets ? 2 : 0);
+	if (len >= sizeof(host))
+		return false;
+	memcpy(host, s + brackets, len);
+	host[len] = '\0';
+	return read_ip(host, address) &&
+	    (address->ss_family == AF_INET6) == brackets;
+}
+
+void
+words_free(struct words *words)
+{
+	for (size_t i = 0; i < words->count; i++)
+		free(words->word[i]);
+	free(words->word);
+	*words = (struct words){0};
+}
+
+static struct words
+split_words(const char *s)
+{
+	struct words words = {0};
+
+	for (;;) {
+		size_t len;
+
+		s += strspn(s, ", \t");
+		len = strcspn(s, ", \t");
+		if (!len)
+			return words;
+		words.word = xrealloc(words.word, words.count + 1,
+		    sizeof(*words.word));
+		words.word[words.count++] = xstrndup(s, len);
+		s += len;
+	}
+}
+
+/* Each word into access; or what is wrong with the first that will not go. */
+static bool
+add_networks(struct access *access, const struct words *words,
+    struct buf *why)
+{
+	struct buf reason = {0};
+	size_t i = 0;
+
+	while (i < words->count && access_add(access, words->word[i], &reason))
+		i++;
+	if (i < words->count)
+		buf_addf(why, "has %.60s in it, which %s", words->word[i],
+		    buf_text(&reason));
+	buf_free(&reason);
+	return i == words->count;
+}
+
+bool
+parse_allow(const struct input *in)
+{
+	struct words words = split_words(in->text);
+	struct access *member = in->member;
+	struct access access = {0};
+	bool good = words.count ? add_networks(&access, &words, in->why)
+	                        : input_refuse(in, "is an empty list");
+
+	words_free(&words);
+	access_free(good ? member : &access);
+	if (good)
+		*member = access;
+	return good;
+}
+
+static bool
+check_listeners(const struct words *words, struct buf *why)
+{
+	struct sockaddr_storage address;
+	size_t i = 0;
+
+	while (i < words->count && read_listener(words->word[i], &address))
+		i++;
+	if (i < words->count)
+		buf_addf(why, "has %.60s in it, which is not an address and "
+		    "a port such as 127.0.0.1:25, [::1]:25 or, for every "
+		    "interface, 0.0.0.0:25 or [::]:25", words->word[i]);
+	return i == words->count;
+}
+
+bool
+parse_listeners(const struct input *in)
+{
+	bool none = !strcmp(in->text, "none");
+	struct words words = split_words(none ? "" : in->text);
+	struct words *member = in->member;
+	bool good = words.count || none ? check_listeners(&words, in->why)
+	                                : input_refuse(in, "is an empty list");
+
+	words_free(good ? member : &words);
+	if (good)
+		*member = words;
+	return good;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration as a whole, but for the upstreams: the defaults, then
+ * whether what is set fits together. Whatever would lose mail or open the
+ * relay to strangers is refused here, or warned of if it is written out.
+ */
+#include "config_draft.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "config.h"
+#include "config_keys.h"
+
+/* The machine's name as its resolver completes it, or NULL. */
+static char *
+canonical_name(const char *name)
+{
+	struct addrinfo hints = {.ai_flags = AI_CANONNAME};
+	struct addrinfo *found;
+	char *canonical = NULL;
+
+	if (getaddrinfo(name, NULL, &hints, &found))
+		return NULL;
+	if (found->ai_canonname && strchr(found->ai_canonname, '.') &&
+	    is_host_name(found->ai_canonname))
+		canonical = xstrdup(found->ai_canonname);
+	freeaddrinfo(found);
+	return canonical;
+}
+
+static char *
+own_name(void)
+{
+	char name[256] = "", *canonical = NULL;
+
+	if (gethostname(name, sizeof(name) - 1) || !is_host_name(name))
+		return xstrdup("localhost");
+	if (!strchr(name, '.') && !is_localhost(name))
+		canonical = canonical_name(name);
+	return canonical ? canonical : xstrdup(name);
+}
+
+static void
+judge_smarthost(struct draft *draft)
+{
+	struct config *config = draft->config;
+
+	block_take_defaults(&draft->smarthost);
+	if (!config->hostname)
+		config->hostname = own_name();
+	config->hostname_is_qualified = strchr(config->hostname, '.') &&
+	    !is_localhost(config->hostname);
+}
+
+/* As a client's address, from text that is one. */
+static bool
+lets_in(const struct access *access, const char *peer)
+{
+	struct sockaddr_storage address;
+
+	return read_ip(peer, &address) &&
+	    access_allows(access, (struct sockaddr *)&address);
+}
+
+/* Not only by the word anyone: 0.0.0.0/0 says the same. The addresses are of
+ * the three networks for documentation. */
+static bool
+lets_strangers_in(const struct access *access)
+{
+	return lets_in(access, "192.0.2.1") &&
+	    lets_in(access, "198.51.100.1") && lets_in(access, "203.0.113.1");
+}
+
+static bool
+lets_private_in(const struct access *access)
+{
+	return lets_in(access, "10.0.0.1") && lets_in(access, "172.16.0.1") &&
+	    lets_in(access, "192.168.0.1");
+}
+
+static bool
+is_wildcard(const struct sockaddr_storage *address)
+{
+	struct sockaddr_in ipv4;
+	struct sockaddr_in6 ipv6;
+
+	if (address->ss_family == AF_INET) {
+		memcpy(&ipv4, address, sizeof(ipv4));
+		return ipv4.sin_addr.s_addr == htonl(INADDR_ANY);
+	}
+	memcpy(&ipv6, address, sizeof(ipv6));
+	return IN6_IS_ADDR_UNSPECIFIED(&ipv6.sin6_addr);
+}
+
+static void
+judge_address(struct draft *draft, const char *listener)
+{
+	const struct access *allow = &draft->config->listen.allow;
+	const struct block *block = &draft->listen;
+	struct place place = block_place(block, "address", listener);
+	struct sockaddr_storage address;
+
+	read_listener(listener, &address);
+	if (access_is_loopback((struct sockaddr *)&address))
+		return;
+	if (!block_where(block, "allow"))
+		draft_complain(draft, &place, "others than this machine can "
+		    "reach it; write allow, with the networks that may send");
+	else if (is_wildcard(&address) && lets_private_in(allow) &&
+	    !lets_strangers_in(allow))
+		draft_warn(draft, &place, "allow has every private network in "
+		    "it, and this is every interface; make sure that no "
+		    "stranger shares one of them");
+}
+
+static char *
+beside(const char *path, const char *name)
+{
+	return xasprintf("%.*s%s", (int)(strrchr(path, '/') + 1 - path), path,
+	    name);
+}
+
+static void
+settle_sockets(struct draft *draft)
+{
+	struct listen_config *listen = &draft->config->listen;
+	const struct block *block = &draft->listen;
+	struct place place = block_place(block, "control", listen->control);
+
+	listen->socket_is_default = !block_where(block, "socket");
+	if (listen->socket && !block_where(block, "control"))
+		listen->control = beside(listen->socket, "control");
+	if (listen->socket && listen->control &&
+	    !strcmp(listen->socket, listen->control))
+		draft_complain(draft, &place, "the same as socket; it needs a "
+		    "path of its own");
+}
+
+static void
+judge_listen(struct draft *draft)
+{
+	struct listen_config *listen = &draft->config->listen;
+	const struct block *block = &draft->listen;
+	struct place place = block_place(block, "socket", "none");
+
+	block_take_defaults(&draft->listen);
+	settle_sockets(draft);
+	if (!listen->socket && !listen->addresses.count)
+		draft_complain(draft, &place, "without an address nobody "
+		    "could send anything; write socket or address");
+	for (size_t i = 0; i < listen->addresses.count; i++)
+		judge_address(draft, listen->addresses.word[i]);
+	place = block_place(block, "allow", NULL);
+	if (lets_strangers_in(&listen->allow))
+		draft_warn(draft, &place, "lets everybody send who can reach "
+		    "the listener; make sure that something else keeps "
+		    "strangers away");
+}
+
+static void
+judge_queue(struct draft *draft)
+{
+	struct queue_config *queue = &draft->config->queue;
+	struct place place = block_place(&draft->queue, "directory",
+	    queue->directory);
+
+	block_take_defaults(&draft->queue);
+	if (queue->directory)
+		draft_warn(draft, &place, "this version keeps no queue: a "
+		    "message is accepted only once the relay has it");
+	free(queue->directory);
+	queue->directory = NULL;
+	place = block_place(&draft->queue, "delivery", "queue");
+	if (queue->commit_first)
+		draft_complain(draft, &place, "there is no queue directory; "
+		    "write delivery = direct");
+}
+
+void
+config_judge(struct draft *draft)
+{
+	struct config *config = draft->config;
+	struct place nowhere = {0};
+
+	judge_smarthost(draft);
+	if (!config->upstream_count)
+		draft_complain(draft, &nowhere, "no relay to send to; write a "
+		    "section [upstream] with host = NAME, or set "
+		    "SMARTHOST_UPSTREAM_HOST");
+	for (size_t i = 0; i < config->upstream_count; i++)
+		config_judge_upstream(draft, &draft->upstreams[i]);
+	judge_listen(draft);
+	judge_queue(draft);
+}

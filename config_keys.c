@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every section and key there is: one line a key, with what it takes and what
+ * holds if nobody sets it. What a later version will know is listed apart, so
+ * that it is neither ignored nor taken for a misspelling.
+ */
+#include "config_keys.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "config.h"
+
+enum { SECOND = 1000, HOUR = 3600 * SECOND, DAY = 24 * HOUR };
+
+#define SMARTHOST(member) offsetof(struct config, member)
+#define UPSTREAM(member) offsetof(struct upstream, member)
+#define LISTEN(member) offsetof(struct listen_config, member)
+#define QUEUE(member) offsetof(struct queue_config, member)
+#define FROM_TO(least, most) &(const struct range){least, most}
+
+static const struct choice log_choices[] = {
+	{"stderr", LOG_TO_STDERR}, {"syslog", LOG_TO_SYSLOG}, {NULL, 0}};
+static const struct choice format_choices[] = {
+	{"text", LOG_AS_TEXT}, {"json", LOG_AS_JSON}, {NULL, 0}};
+static const struct choice level_choices[] = {
+	{"error", LEVEL_ERROR}, {"warning", LEVEL_WARNING},
+	{"info", LEVEL_INFO}, {"debug", LEVEL_DEBUG}, {NULL, 0}};
+static const struct choice tls_choices[] = {
+	{"starttls", TLS_MODE_STARTTLS}, {"implicit", TLS_MODE_IMPLICIT},
+	{"none", TLS_MODE_NONE}, {NULL, 0}};
+static const struct choice auth_choices[] = {
+	{"auto", AUTH_AUTO}, {"plain", AUTH_PLAIN}, {"login", AUTH_LOGIN},
+	{"cram-md5", AUTH_CRAM_MD5}, {"none", AUTH_NONE},
+	{"xoauth2", CHOICE_LATER}, {"oauthbearer", CHOICE_LATER}, {NULL, 0}};
+static const struct choice family_choices[] = {
+	{"any", FAMILY_ANY}, {"ipv4", FAMILY_IPV4}, {"ipv6", FAMILY_IPV6},
+	{NULL, 0}};
+static const struct choice pipelining_choices[] = {
+	{"auto", true}, {"off", false}, {NULL, 0}};
+static const struct choice newline_choices[] = {
+	{"normalise", false}, {"reject", true}, {NULL, 0}};
+static const struct choice delivery_choices[] = {
+	{"direct", false}, {"queue", true}, {NULL, 0}};
+
+static const struct key smarthost_keys[] = {
+	{"hostname", parse_hostname, SMARTHOST(hostname), NULL, NULL},
+	{"run_as", parse_text, SMARTHOST(run_as), NULL, NULL},
+	{"log", parse_choice, SMARTHOST(log), "stderr", log_choices},
+	{"log_format", parse_choice, SMARTHOST(log_format), "text",
+	    format_choices},
+	{"log_level", parse_choice, SMARTHOST(log_level), "info",
+	    level_choices},
+	{"stop_timeout", parse_time, SMARTHOST(stop_timeout), "8s",
+	    FROM_TO(0, HOUR)},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
+static const struct key upstream_keys[] = {
+	{"provider", parse_provider, UPSTREAM(provider), NULL, NULL},
+	{"region", parse_region, UPSTREAM(region), NULL, NULL},
+	{"host", parse_host, UPSTREAM(host), NULL, NULL},
+	{"port", parse_port, UPSTREAM(port), NULL, NULL},
+	{"tls", parse_choice, UPSTREAM(tls), NULL, tls_choices},
+	{"tls_ca_file", parse_path, UPSTREAM(tls_ca_file), NULL, NULL},
+	{"tls_name", parse_hostname, UPSTREAM(tls_name), NULL, NULL},
+	{"auth", parse_choice, UPSTREAM(auth), "auto", auth_choices},
+	{"user", parse_text, UPSTREAM(user), NULL, NULL},
+	{"password", parse_password, UPSTREAM(password), NULL, NULL},
+	{"password_file", parse_password_file, UPSTREAM(password), NULL, NULL},
+	{"password_command", parse_password_command, UPSTREAM(password), NULL,
+	    NULL},
+	{"ehlo", parse_ehlo, UPSTREAM(ehlo), NULL, NULL},
+	{"connections", parse_count, UPSTREAM(connections), "2",
+	    FROM_TO(1, 1000)},
+	{"messages_per_connection", parse_count,
+	    UPSTREAM(messages_per_connection), "100", FROM_TO(1, 1000000)},
+	{"recipients_per_message", parse_count,
+	    UPSTREAM(recipients_per_message), "100", FROM_TO(1, 100000)},
+	{"idle", parse_time, UPSTREAM(idle), "5s", FROM_TO(0, HOUR)},
+	{"connect_timeout", parse_time, UPSTREAM(connect_timeout), "10s",
+	    FROM_TO(1, HOUR)},
+	{"timeout", parse_time, UPSTREAM(timeout), "5m", FROM_TO(1, HOUR)},
+	{"source_address", parse_address, UPSTREAM(source_address), NULL,
+	    NULL},
+	{"family", parse_choice, UPSTREAM(family), "any", family_choices},
+	{"pipelining", parse_flag, UPSTREAM(pipelining), "auto",
+	    pipelining_choices},
+	{"directory", parse_path, UPSTREAM(directory), NULL, NULL},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
+static const struct key listen_keys[] = {
+	{"socket", parse_socket, LISTEN(socket), "/run/smarthost/socket",
+	    NULL},
+	{"control", parse_socket, LISTEN(control), NULL, NULL},
+	{"address", parse_listeners, LISTEN(addresses), NULL, NULL},
+	{"allow", parse_allow, LISTEN(allow), NULL, NULL},
+	{"max_message", parse_size, LISTEN(max_message), "50M",
+	    FROM_TO(1 << 10, INT64_C(2) << 30)},
+	{"max_recipients", parse_count, LISTEN(max_recipients), "1000",
+	    FROM_TO(1, 100000)},
+	{"max_clients", parse_count, LISTEN(max_clients), "256",
+	    FROM_TO(1, 10000)},
+	{"session_timeout", parse_time, LISTEN(session_timeout), "5m",
+	    FROM_TO(1, DAY)},
+	{"bare_newline", parse_flag, LISTEN(reject_bare_newline), "normalise",
+	    newline_choices},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
+static const struct key queue_keys[] = {
+	{"directory", parse_path_or_none, QUEUE(directory), NULL, NULL},
+	{"delivery", parse_flag, QUEUE(commit_first), "direct",
+	    delivery_choices},
+	{"direct_wait", parse_time, QUEUE(direct_wait), "10s",
+	    FROM_TO(0, HOUR)},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
+const struct section config_sections[] = {
+	{"smarthost", smarthost_keys, ""},
+	{"upstream", upstream_keys, " tls_fingerprint tls_cert tls_key rate "
+	    "chunking senders from rewrite "},
+	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
+	    "max_clients_per_address client_rate "},
+	{"queue", queue_keys, " held lifetime retry_max min_free bounce_to "
+	    "bounce_from "},
+	{"identity", NULL, ""},
+	{"staging", NULL, ""},
+	{"status", NULL, ""},
+	{NULL, NULL, NULL},
+};
+
+const struct section *
+section_find(const char *name)
+{
+	for (const struct section *s = config_sections; s->name; s++)
+		if (!strcmp(s->name, name))
+			return s;
+	return NULL;
+}
+
+const struct key *
+section_key(const struct section *section, const char *name)
+{
+	for (const struct key *key = section->keys; key->name; key++)
+		if (!strcmp(key->name, name))
+			return key;
+	return NULL;
+}
+
+bool
+section_has_later(const struct section *section, const char *name)
+{
+	char *word = xasprintf(" %s ", name);
+	bool found = strstr(section->later, word);
+
+	free(word);
+	return found;
+}
+
+/* How many letters to add, drop or change (Levenshtein), row by row. */
+static size_t
+distance(const char *a, const char *b)
+{
+	size_t width = strlen(b), result;
+	size_t *row = xcalloc(width + 1, sizeof(*row));
+
+	for (size_t j = 0; j <= width; j++)
+		row[j] = j;
+	for (; *a; a++) {
+		size_t corner = row[0]++;
+
+		for (size_t j = 1; j <= width; j++) {
+			size_t best = corner + (*a != b[j - 1]);
+
+			corner = row[j];
+			if (best > corner + 1)
+				best = corner + 1;
+			if (best > row[j - 1] + 1)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	result = row[width];
+	free(row);
+	return result;
+}
+
+/* Keeps candidate in *nearest if it is nearer to name than what is there. */
+static void
+keep_nearer(const char **nearest, const char *candidate, const char *name)
+{
+	if (!*nearest || distance(candidate, name) < distance(*nearest, name))
+		*nearest = candidate;
+}
+
+const char *
+section_nearest(const char *name)
+{
+	const char *nearest = NULL;
+
+	for (const struct section *s = config_sections; s->keys; s++)
+		keep_nearer(&nearest, s->name, name);
+	return nearest;
+}
+
+const char *
+section_nearest_key(const struct section *section, const char *name)
+{
+	const char *nearest = NULL;
+
+	for (const struct key *key = section->keys; key->name; key++)
+		keep_nearer(&nearest, key->name, name);
+	return nearest;
+}
+
+bool
+key_is_secret(const struct key *key)
+{
+	return key->parse == parse_password;
+}
+
+bool
+key_is_password(const struct key *key)
+{
+	return key_is_secret(key) || key->parse == parse_password_file ||
+	    key->parse == parse_password_command;
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a value may look like: one parse function for each type. Each takes
+ * the text whole or refuses it with the reason; none guesses. Whether values
+ * fit together is not judged here.
+ */
+#include "config_keys.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "buf.h"
+#include "provider.h"
+#include "secret.h"
+
+/* parse_choice() writes any enum as what the compilers make of it. */
+_Static_assert(sizeof(enum tls_mode) == sizeof(int), "an enum is an int");
+
+bool
+input_refuse(const struct input *in, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	buf_adds(in->why, text);
+	return false;
+}
+
+bool
+input_take(const struct input *in, char *text)
+{
+	char **member = in->member;
+
+	free(*member);
+	*member = text;
+	return true;
+}
+
+static bool
+has_control(const char *s)
+{
+	for (; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			return true;
+	return false;
+}
+
+bool
+parse_text(const struct input *in)
+{
+	if (has_control(in->text))
+		return input_refuse(in, "holds a control character");
+	return input_take(in, xstrdup(in->text));
+}
+
+bool
+parse_path(const struct input *in)
+{
+	if (*in->text != '/')
+		return input_refuse(in, "is not a path that begins with /");
+	return parse_text(in);
+}
+
+bool
+parse_path_or_none(const struct input *in)
+{
+	if (!strcmp(in->text, "none"))
+		return input_take(in, NULL);
+	if (*in->text != '/')
+		return input_refuse(in, "is neither a path that begins with / "
+		    "nor none");
+	return parse_text(in);
+}
+
+bool
+parse_socket(const struct input *in)
+{
+	const size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (strlen(in->text) > most)
+		return input_refuse(in, "is longer than %zu bytes, which is "
+		    "the most for a socket", most);
+	return parse_path_or_none(in);
+}
+
+bool
+parse_provider(const struct input *in)
+{
+	const struct provider *p = provider_find(in->text);
+	const struct provider **member = in->member;
+
+	if (p) {
+		*member = p;
+		return true;
+	}
+	buf_adds(in->why, "is not one of ");
+	for (unsigned i = 0; (p = provider_at(i)); i++)
+		buf_addf(in->why, "%s%s", i ? ", " : "", p->name);
+	return input_refuse(in, "; for any other relay leave it out and "
+	    "write host");
+}
+
+struct unit {
+	const char *suffix;
+	int64_t factor;
+};
+
+static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
+static const struct unit size_units[] = {
+	{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+static const struct unit time_units[] = {
+	{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000},
+	{"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0}};
+
+/* Digits and a suffix; false for anything else. What does not fit becomes
+ * the largest number there is, which is out of every range. */
+static bool
+read_quantity(const char *s, const struct unit *unit, int64_t *quantity)
+{
+	int64_t n = 0;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	for (; isdigit((unsigned char)*s); s++)
+		n = n > INT64_MAX / 10 - 1 ? INT64_MAX / 10
+		                           : n * 10 + (*s - '0');
+	while (unit->suffix && strcmp(unit->suffix, s) != 0)
+		unit++;
+	if (!unit->suffix)
+		return false;
+	*quantity = n > INT64_MAX / unit->factor ? INT64_MAX
+	                                         : n * unit->factor;
+	return true;
+}
+
+/* In the largest unit that leaves no rest. */
+static void
+add_quantity(struct buf *out, int64_t quantity, const struct unit *units)
+{
+	const struct unit *best = units;
+
+	for (const struct unit *unit = units; unit->suffix; unit++)
+		if (quantity && quantity % unit->factor == 0 &&
+		    unit->factor >= best->factor)
+			best = unit;
+	buf_addf(out, "%lld%s", (long long)(quantity / best->factor),
+	    best->suffix);
+}
+
+static bool
+quantity_in_range(const struct input *in, const struct unit *units,
+    const char *kind, int64_t *quantity)
+{
+	const struct range *range = in->key->detail;
+
+	if (!read_quantity(in->text, units, quantity))
+		return input_refuse(in, "is not %s", kind);
+	if (*quantity >= range->least && *quantity <= range->most)
+		return true;
+	buf_adds(in->why, "is not from ");
+	add_quantity(in->why, range->least, units);
+	buf_adds(in->why, " to ");
+	add_quantity(in->why, range->most, units);
+	return false;
+}
+
+bool
+parse_port(const struct input *in)
+{
+	uint16_t *member = in->member;
+	int64_t port;
+
+	if (!read_quantity(in->text, no_units, &port) || port < 1 ||
+	    port > UINT16_MAX)
+		return input_refuse(in, "is not a port number from 1 to 65535");
+	*member = (uint16_t)port;
+	return true;
+}
+
+bool
+parse_count(const struct input *in)
+{
+	unsigned *member = in->member;
+	int64_t count;
+
+	if (!quantity_in_range(in, no_units, "a whole number", &count))
+		return false;
+	*member = (unsigned)count;
+	return true;
+}
+
+bool
+parse_size(const struct input *in)
+{
+	uint64_t *member = in->member;
+	int64_t size;
+
+	if (!quantity_in_range(in, size_units,
+	        "a size such as 10240, 50M or 1G", &size))
+		return false;
+	*member = (uint64_t)size;
+	return true;
+}
+
+bool
+parse_time(const struct input *in)
+{
+	int64_t *member = in->member;
+	int64_t time;
+
+	if (!quantity_in_range(in, time_units,
+	        "a time such as 500ms, 8s, 5m, 1h or 5d", &time))
+		return false;
+	*member = time;
+	return true;
+}
+
+/* The value of the word; false with all the words. */
+static bool
+find_choice(const struct input *in, int *value)
+{
+	const struct choice *choices = in->key->detail;
+	const char *between = "is not one of ";
+
+	for (const struct choice *c = choices; c->word; c++) {
+		*value = c->value;
+		if (strcmp(c->word, in->text) == 0)
+			return *value != CHOICE_LATER || input_refuse(in,
+			    "is not supported by this version");
+	}
+	for (const struct choice *c = choices; c->word; c++) {
+		if (c->value == CHOICE_LATER)
+			continue;
+		buf_addf(in->why, "%s%s", between, c->word);
+		between = ", ";
+	}
+	return false;
+}
+
+bool
+parse_choice(const struct input *in)
+{
+	unsigned *member = in->member;
+	int value;
+
+	if (!find_choice(in, &value))
+		return false;
+	*member = (unsigned)value;
+	return true;
+}
+
+bool
+parse_flag(const struct input *in)
+{
+	bool *member = in->member;
+	int value;
+
+	if (!find_choice(in, &value))
+		return false;
+	*member = value;
+	return true;
+}
+
+bool
+parse_password(const struct input *in)
+{
+	struct secret *member = in->member;
+
+	secret_free(member);
+	member->kind = SECRET_LITERAL;
+	member->text = xstrdup(in->text);
+	return true;
+}
+
+const char *
+credential_name(const char *text)
+{
+	static const char prefix[] = CREDENTIAL_PREFIX;
+	const size_t len = sizeof(prefix) - 1;
+
+	return strncmp(text, prefix, len) ? NULL : text + len;
+}
+
+bool
+parse_password_file(const struct input *in)
+{
+	struct secret *member = in->member;
+
+	if (*in->text != '/' && !credential_name(in->text))
+		return input_refuse(in, "is neither a path that begins with / "
+		    "nor " CREDENTIAL_PREFIX "NAME");
+	secret_free(member);
+	member->kind = SECRET_FILE;
+	member->text = xstrdup(in->text);
+	return true;
+}
+
+bool
+parse_password_command(const struct input *in)
+{
+	struct secret *member = in->member;
+	char **words = secret_split(in->text);
+
+	if (!words)
+		return input_refuse(in, "has an open quote or no word");
+	secret_free(member);
+	member->kind = SECRET_COMMAND;
+	member->text = xstrdup(in->text);
+	member->words = words;
+	return true;
+}

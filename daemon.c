@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The daemon's life: read, bind, give up root, prepare, serve, stop. Signals
+ * are blocked before the first thread and taken by one thread.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "conn.h"
+#include "dial.h"
+#include "listen.h"
+#include "queue.h"
+#include "setup.h"
+#include "thread.h"
+
+enum { HEALTH_PATIENCE_MS = 5000 };
+
+static void
+print_sentences(const struct buf *why)
+{
+	const char *line = buf_text(why);
+
+	while (*line) {
+		size_t len = strcspn(line, "\n");
+
+		fprintf(stderr, "smarthost: %.*s\n", (int)len, line);
+		line += len + (line[len] != '\0');
+	}
+}
+
+static void
+log_warnings(const struct config *config)
+{
+	char *text = xstrdup(buf_text(&config->warnings)), *rest = NULL;
+
+	for (char *line = strtok_r(text, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest))
+		log_message(LEVEL_WARNING, "%s", line);
+	free(text);
+}
+
+/* Secrets must not end up in a core file. */
+static void
+forbid_core_files(void)
+{
+	struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+static bool
+become(const char *name, struct buf *why)
+{
+	struct passwd *user;
+
+	if (!name || geteuid() != 0)
+		return true;
+	user = getpwnam(name);
+	if (!user) {
+		buf_addf(why, "run_as: there is no user %s", name);
+		return false;
+	}
+	if (setgroups(0, NULL) == 0 && setgid(user->pw_gid) == 0 &&
+	    setuid(user->pw_uid) == 0)
+		return true;
+	buf_addf(why, "run_as: cannot become %s: %s", name, strerror(errno));
+	return false;
+}
+
+/* The signal thread: the first SIGTERM or SIGINT makes the stop pipe readable
+ * for everybody who waits. */
+struct stopper {
+	sigset_t signals;
+	int write_fd;
+};
+
+static void *
+wait_for_signal(void *argument)
+{
+	struct stopper *s = argument;
+	int signal;
+
+	do
+		sigwait(&s->signals, &signal);
+	while (signal == SIGHUP);
+	log_event(LEVEL_INFO, "stopping", "signal",
+	    signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+	close(s->write_fd);
+	free(s);
+	return NULL;
+}
+
+/* Returns the pipe's reading end, or -1. */
+static int
+watch_signals(void)
+{
+	struct stopper *s = xcalloc(1, sizeof(*s));
+	int fds[2];
+
+	sigemptyset(&s->signals);
+	sigaddset(&s->signals, SIGTERM);
+	sigaddset(&s->signals, SIGINT);
+	sigaddset(&s->signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &s->signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe2(fds, O_CLOEXEC) == 0) {
+		s->write_fd = fds[1];
+		if (thread_start(wait_for_signal, s))
+			return fds[0];
+	}
+	free(s);
+	return -1;
+}
+
+static void
+announce(const struct setup *s)
+{
+	for (size_t i = 0; i < s->config.upstream_count; i++) {
+		const struct upstream *u = &s->config.upstreams[i];
+
+		if (provider_is_capture(u->provider))
+			log_message(LEVEL_WARNING, "provider = capture: "
+			    "messages are written to %s and sent to nobody",
+			    u->directory);
+		else
+			log_event(LEVEL_INFO, "upstream", "upstream", u->name,
+			    "host", u->host, NULL);
+	}
+	log_event(LEVEL_INFO, "started", "version", SMARTHOST_VERSION, NULL);
+}
+
+/* SIGTERM has come: what can end in time ends, the rest ends with us. */
+static bool
+stop(struct listener *l, struct queue *q, int64_t timeout)
+{
+	int64_t deadline = clock_now() + timeout;
+
+	queue_stop(q);
+	return listen_wait_for_sessions(l, deadline) &&
+	    queue_wait_for_couriers(q, deadline);
+}
+
+static int
+serve(struct setup *s, struct listener *l, int stop_fd)
+{
+	struct queue *q;
+	bool clean;
+
+	setup_relays(s, stop_fd, false);
+	q = queue_new(&s->config, s->relays, false);
+	announce(s);
+	listen_run(l, q, stop_fd);
+	clean = stop(l, q, s->config.stop_timeout);
+	log_event(LEVEL_INFO, "stopped", "note",
+	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);
+	if (!clean)
+		_exit(EX_OK); /* threads still use what would be freed */
+	queue_free(q);
+	return EX_OK;
+}
+
+static int
+start(struct setup *s, struct buf *why)
+{
+	struct listener *l;
+	int status = EX_CONFIG, stop_fd;
+
+	log_open(s->config.log, s->config.log_format, s->config.log_level);
+	log_warnings(&s->config);
+	l = listen_open(&s->config, why);
+	if (!l)
+		return EX_CONFIG;
+	if (become(s->config.run_as, why) && setup_prepare(s, why)) {
+		stop_fd = watch_signals();
+		status = stop_fd < 0 ? EX_OSERR : serve(s, l, stop_fd);
+	}
+	listen_free(l);
+	return status;
+}
+
+int
+daemon_run(const char *config_path)
+{
+	struct setup s;
+	struct buf why = {0};
+	int status = EX_CONFIG;
+
+	forbid_core_files();
+	if (setup_read(&s, setup_config_path(config_path), &why)) {
+		status = start(&s, &why);
+		setup_free(&s);
+	}
+	if (why.len)
+		print_sentences(&why);
+	buf_free(&why);
+	return status;
+}
+
+/* Connects to the first place where the daemon should answer. */
+static struct conn *
+reach(const struct config *config)
+{
+	struct upstream self = {.family = FAMILY_ANY};
+	struct buf ignored = {0};
+	struct addrinfo *list;
+	struct conn *c = NULL;
+	char *text, *colon;
+
+	if (config->listen.socket)
+		return dial_unix(config->listen.socket, -1);
+	text = xstrdup(config->listen.addresses.word[0]);
+	colon = strrchr(text, ':');
+	*colon = '\0';
+	self.port = (uint16_t)atoi(colon + 1);
+	self.host = text + (text[0] == '[');
+	self.host[strcspn(self.host, "]")] = '\0';
+	list = dial_resolve(&self, &ignored);
+	if (list) {
+		c = dial_tcp(&self, list, clock_now() + HEALTH_PATIENCE_MS, -1,
+		    &ignored);
+		freeaddrinfo(list);
+	}
+	buf_free(&ignored);
+	free(text);
+	return c;
+}
+
+int
+daemon_health(const char *config_path)
+{
+	struct buf why = {0}, line = {0};
+	struct conn *c = NULL;
+	struct setup s;
+	bool ok = false;
+
+	if (setup_read(&s, setup_config_path(config_path), &why)) {
+		c = reach(&s.config);
+		setup_free(&s);
+	}
+	if (c) {
+		conn_set_deadline(c, clock_now() + HEALTH_PATIENCE_MS);
+		ok = conn_line(c, &line, 512) == LINE_OK &&
+		    strncmp(line.data, "220", 3) == 0;
+		conn_printf(c, "QUIT\r\n");
+		(void)conn_line(c, &line, 512);
+		conn_close(c);
+	}
+	if (why.len)
+		print_sentences(&why);
+	else if (!ok)
+		fprintf(stderr, "smarthost: the daemon does not answer\n");
+	buf_free(&why);
+	buf_free(&line);
+	return ok ? EX_OK : 1;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef DIAL_H
+#define DIAL_H
+
+#include <stdint.h>
+
+struct addrinfo;
+struct buf;
+struct conn;
+struct sockaddr;
+struct upstream;
+
+/* Making connections. */
+
+/* All addresses of the relay, in the system's order and of the configured
+ * family; looked up anew at each call. The caller frees with freeaddrinfo().
+ * NULL with a sentence in why. */
+struct addrinfo *dial_resolve(const struct upstream *, struct buf *why);
+
+/* Connects to one address before the deadline; NULL with a sentence, the
+ * address in it, appended to why. */
+struct conn *dial_tcp(const struct upstream *, const struct addrinfo *,
+    int64_t deadline, int stop_fd, struct buf *why);
+
+/* Connects to a unix socket; NULL with errno set. */
+struct conn *dial_unix(const char *path, int stop_fd);
+
+/* Appends "192.0.2.1:25" or "[2001:db8::1]:25". */
+void dial_add_address(struct buf *, const struct sockaddr *);
+
+/* Appends our own end of the connection as an address literal (RFC 5321
+ * section 4.1.3): "[192.0.2.1]" or "[IPv6:2001:db8::1]". */
+void dial_add_local_literal(struct buf *, const struct conn *);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef HEALTH_H
+#define HEALTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "message.h"
+
+/*
+ * Whether an upstream is worth trying. While it is away, one message at a
+ * time is tried after 1, 2, 4, 8, then every 10 minutes; two refused logins in
+ * a row mean 15 minutes, doubling, because providers ban hosts that hammer.
+ * Pure state: the caller holds the lock and brings the time.
+ */
+struct health {
+	bool down;
+	bool probing;            /* somebody is trying it right now */
+	unsigned failures;       /* in a row */
+	unsigned refused_logins; /* in a row */
+	int64_t next_probe;      /* on clock_now() */
+	int64_t login_pause_max; /* ms */
+	char suspect[QUEUE_ID_SIZE]; /* the last message that lost its
+	                              * connection behind MAIL */
+	char reason[512];
+};
+
+/* keeps_mail: whether there is a spool; without one a login is retried every
+ * 15 minutes at least. */
+void health_init(struct health *, bool keeps_mail);
+
+/* Whether a message may be tried now; while the upstream is down, a yes makes
+ * this message the probe until health_saw() or health_probe_ended(). */
+bool health_may_try(struct health *, int64_t now);
+void health_probe_ended(struct health *);
+
+enum health_change { HEALTH_AS_BEFORE, HEALTH_WENT_DOWN, HEALTH_CAME_UP };
+
+/* Learns from what the message with that ID met. */
+enum health_change health_saw(struct health *, const struct verdict *,
+    const char *id, int64_t now);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The start of a conversation: greet, hello, secure. Nothing that is said
+ * here can be final for a message.
+ */
+#include "hello.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "chat.h"
+#include "clock.h"
+#include "config.h"
+#include "conn.h"
+#include "dial.h"
+
+/* Forgets all that was learnt from an EHLO answer (RFC 3207 section 4.2). */
+static void
+forget_features(struct hello *h)
+{
+	h->offers->features = 0;
+	h->offers->size_limit = 0;
+	buf_clear(&h->offers->auth);
+}
+
+static bool
+greet(struct hello *h, struct verdict *v)
+{
+	struct answer a = {0};
+	bool ok = chat_answer(h->chat, &a);
+
+	if (ok)
+		ok = chat_judge(v, STAGE_BANNER, &a);
+	else
+		chat_lost(h->chat, STAGE_BANNER, v);
+	buf_free(&a.text);
+	return ok;
+}
+
+static void
+learn_size(struct hello *h, const char *value)
+{
+	char *end;
+	unsigned long long limit = strtoull(value, &end, 10);
+
+	h->offers->features |= HAS_SIZE;
+	/* What is no plain number, or overflows, is no limit. */
+	if (*value >= '0' && *value <= '9' && *end == '\0' &&
+	    strlen(value) < 19)
+		h->offers->size_limit = limit;
+}
+
+/* One line of the EHLO answer: a keyword and what is behind it. "AUTH=" is
+ * the form of old servers. */
+static void
+learn_feature(struct hello *h, const char *line)
+{
+	static const struct {
+		const char *name;
+		enum feature feature;
+	} known[] = {
+		{"STARTTLS", HAS_STARTTLS},
+		{"PIPELINING", HAS_PIPELINING},
+		{"8BITMIME", HAS_8BITMIME},
+	};
+	size_t len = strcspn(line, " =");
+	const char *value = line + len + (line[len] != '\0');
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strlen(known[i].name) == len &&
+		    strncasecmp(line, known[i].name, len) == 0)
+			h->offers->features |= known[i].feature;
+	if (len == 4 && strncasecmp(line, "SIZE", 4) == 0)
+		learn_size(h, value);
+	if (len == 4 && strncasecmp(line, "AUTH", 4) == 0)
+		buf_addf(&h->offers->auth, "%s%s", h->offers->auth.len ? " " : "", value);
+}
+
+static void
+learn_features(struct hello *h, char *answer)
+{
+	char *line, *rest = NULL;
+
+	forget_features(h);
+	line = strtok_r(answer, "\n", &rest); /* the relay's name */
+	while (line && (line = strtok_r(NULL, "\n", &rest)))
+		learn_feature(h, line);
+	if (!h->upstream->pipelining)
+		h->offers->features &= ~(unsigned)HAS_PIPELINING;
+}
+
+static bool
+say_hello(struct hello *h, const char *verb, struct answer *a,
+    struct verdict *v)
+{
+	struct buf command = {0};
+	bool ok;
+
+	buf_addf(&command, "%s ", verb);
+	if (h->upstream->ehlo)
+		buf_adds(&command, h->upstream->ehlo);
+	else
+		dial_add_local_literal(&command, h->chat->conn);
+	ok = chat_exchange(h->chat, STAGE_HELLO, a, v, command.data);
+	buf_free(&command);
+	return ok;
+}
+
+/* HELO only where neither TLS nor a login is wanted: it can offer neither. */
+static bool
+hello(struct hello *h, struct verdict *v)
+{
+	struct answer a = {0};
+	bool ok = say_hello(h, "EHLO", &a, v);
+
+	if (ok && a.text.len)
+		learn_features(h, a.text.data);
+	else
+		forget_features(h);
+	if (!ok && v->code >= 500 && h->upstream->tls == TLS_MODE_NONE &&
+	    h->upstream->auth == AUTH_NONE)
+		ok = say_hello(h, "HELO", &a, v);
+	buf_free(&a.text);
+	return ok;
+}
+
+static bool
+start_tls(struct hello *h, struct verdict *v)
+{
+	struct conn *c = h->chat->conn;
+
+	conn_set_deadline(c, clock_earlier(h->chat->deadline,
+	    clock_now() + h->chat->timeout));
+	if (conn_start_tls(c, h->trust, h->upstream->tls_name))
+		return true;
+	chat_lost(h->chat, STAGE_TLS, v);
+	return false;
+}
+
+/* STARTTLS (RFC 3207). Bytes that wait before the handshake were not said
+ * under it, so they end the connection. */
+static bool
+secure(struct hello *h, struct verdict *v)
+{
+	struct answer a = {0};
+	bool ok;
+
+	if (!(h->offers->features & HAS_STARTTLS)) {
+		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_TLS,
+		    "the relay does not offer STARTTLS, which tls = starttls "
+		    "demands; check host and port");
+		return false;
+	}
+	ok = chat_exchange(h->chat, STAGE_TLS, &a, v, "STARTTLS");
+	buf_free(&a.text);
+	if (!ok)
+		return false;
+	if (!chat_in_step(h->chat)) {
+		chat_lost(h->chat, STAGE_TLS, v);
+		return false;
+	}
+	return start_tls(h, v) && hello(h, v);
+}
+
+bool
+hello_open(struct hello *h, struct verdict *v)
+{
+	enum tls_mode tls = h->upstream->tls;
+
+	if (tls == TLS_MODE_IMPLICIT && !start_tls(h, v))
+		return false;
+	if (!greet(h, v) || !hello(h, v))
+		return false;
+	return tls != TLS_MODE_STARTTLS || secure(h, v);
+}

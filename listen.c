@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Sockets, accept, one thread a connection, and an orderly stop. Refuses more
+ * clients than it may have, keeps two places for the unix socket, and
+ * survives the system running out of descriptors or threads.
+ */
+#include "listen.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "config.h"
+#include "conn.h"
+#include "dial.h"
+#include "session.h"
+#include "thread.h"
+
+enum {
+	BACKLOG = 512,
+	LOCAL_PLACES = 2,  /* that only the unix socket may use */
+	REST_MS = 100,     /* when the system has nothing left to give */
+};
+
+struct listener {
+	const struct config *config;
+	struct pollfd *fds;  /* listening sockets, and the stop pipe last */
+	size_t count;
+	int local;           /* the unix socket's descriptor, or -1 */
+	dev_t device;        /* what we have bound, so that we unlink only */
+	ino_t inode;         /* our own */
+	struct queue *queue;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	unsigned sessions;
+};
+
+/* --- Opening ----------------------------------------------------------- */
+
+static void
+add_socket(struct listener *l, int fd, const char *name)
+{
+	l->fds = xrealloc(l->fds, l->count + 2, sizeof(*l->fds));
+	l->fds[l->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	log_event(LEVEL_INFO, "listening", "address", name, NULL);
+}
+
+/* A bound and listening socket, or -1 with errno set. */
+static int
+open_socket(const struct sockaddr *address, socklen_t len)
+{
+	int fd = socket(address->sa_family,
+	    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, error;
+
+	if (fd < 0)
+		return -1;
+	if (address->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address->sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, address, len) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+/* "host:port" and "[host]:port", which the configuration has checked. */
+static struct addrinfo *
+resolve(const char *text)
+{
+	struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
+	};
+	const char *colon = strrchr(text, ':');
+	bool bracket = text[0] == '[';
+	struct addrinfo *list = NULL;
+	char *host;
+
+	if (!colon || colon - text < (bracket ? 2 : 0))
+		return NULL;
+	host = xstrndup(text + bracket, (size_t)(colon - text) - 2 * bracket);
+	if (getaddrinfo(host, colon + 1, &hints, &list) != 0)
+		list = NULL;
+	free(host);
+	return list;
+}
+
+static bool
+open_address(struct listener *l, const char *text, struct buf *why)
+{
+	struct addrinfo *address = resolve(text);
+	struct sockaddr_storage bound = {0};
+	socklen_t len = sizeof(bound);
+	struct buf name = {0};
+	int fd = -1;
+
+	errno = EINVAL;
+	if (address)
+		fd = open_socket(address->ai_addr, address->ai_addrlen);
+	if (fd >= 0) {
+		getsockname(fd, (struct sockaddr *)&bound, &len);
+		dial_add_address(&name, (struct sockaddr *)&bound);
+		add_socket(l, fd, name.data);
+	} else {
+		buf_addf(why, "cannot listen on %s: %s", text, strerror(errno));
+		if (errno == EACCES)
+			buf_adds(why, "; ports below 1024 need root or "
+				      "CAP_NET_BIND_SERVICE");
+	}
+	if (address)
+		freeaddrinfo(address);
+	buf_free(&name);
+	return fd >= 0;
+}
+
+/* Clears the way for our socket: one that nobody answers is left over from a
+ * crash. False if somebody answers. */
+static bool
+remove_leftover(const char *path)
+{
+	struct conn *c = dial_unix(path, -1);
+
+	if (c) {
+		conn_close(c);
+		errno = EADDRINUSE;
+		return false;
+	}
+	if (errno == ECONNREFUSED)
+		unlink(path);
+	return true;
+}
+
+/* The directory of the default socket is ours to make. */
+static void
+make_directory(const struct config *config)
+{
+	char *slash, *directory = xstrdup(config->listen.socket);
+
+	slash = strrchr(directory, '/');
+	if (slash && slash != directory && config->listen.socket_is_default) {
+		*slash = '\0';
+		(void)mkdir(directory, 0755);
+	}
+	free(directory);
+}
+
+static int
+bind_local(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (!remove_leftover(path))
+		return -1;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = open_socket((struct sockaddr *)&address, sizeof(address));
+	if (fd >= 0)
+		(void)chmod(path, 0666);
+	return fd;
+}
+
+static bool
+open_local(struct listener *l, struct buf *why)
+{
+	const char *path = l->config->listen.socket;
+	struct stat made;
+
+	if (!path)
+		return true;
+	make_directory(l->config);
+	l->local = bind_local(path);
+	if (l->local >= 0) {
+		if (lstat(path, &made) == 0) {
+			l->device = made.st_dev;
+			l->inode = made.st_ino;
+		}
+		add_socket(l, l->local, path);
+		return true;
+	}
+	buf_addf(why, "cannot make the socket %s: %s", path, strerror(errno));
+	if (errno == EADDRINUSE)
+		buf_adds(why, "; another smarthost answers on it");
+	if (!l->config->listen.socket_is_default ||
+	    !l->config->listen.addresses.count || errno == EADDRINUSE)
+		return false;
+	log_message(LEVEL_WARNING, "%s; going on without it", buf_text(why));
+	buf_clear(why);
+	return true;
+}
+
+struct listener *
+listen_open(const struct config *config, struct buf *why)
+{
+	struct listener *l = xcalloc(1, sizeof(*l));
+	const struct words *addresses = &config->listen.addresses;
+	bool ok;
+
+	l->config = config;
+	l->local = -1;
+	pthread_mutex_init(&l->lock, NULL);
+	thread_cond_init(&l->ended);
+	ok = open_local(l, why);
+	for (size_t i = 0; ok && i < addresses->count; i++)
+		ok = open_address(l, addresses->word[i], why);
+	if (ok)
+		return l;
+	listen_free(l);
+	return NULL;
+}
+
+/* --- Sessions ---------------------------------------------------------- */
+
+struct guest {
+	struct listener *listener;
+	struct conn *conn;
+	struct client client;
+};
+
+static void *
+run_session(void *argument)
+{
+	struct guest *g = argument;
+	struct listener *l = g->listener;
+
+	session_run(g->conn, &g->client, l->config, l->queue);
+	conn_close(g->conn);
+	free(g);
+	pthread_mutex_lock(&l->lock);
+	l->sessions--;
+	pthread_cond_signal(&l->ended);
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+static void
+identify_local(struct client *client, int fd)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(peer);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	snprintf(client->name, sizeof(client->name), "uid %u",
+	    (unsigned)peer.uid);
+	client->may_relay = true;
+}
+
+static void
+identify(struct guest *g, int fd, const struct sockaddr *peer)
+{
+	struct buf name = {0};
+
+	if (peer->sa_family == AF_UNIX) {
+		identify_local(&g->client, fd);
+		return;
+	}
+	dial_add_address(&name, peer);
+	snprintf(g->client.name, sizeof(g->client.name), "%s", name.data);
+	g->client.may_relay =
+	    access_allows(&g->listener->config->listen.allow, peer);
+	buf_free(&name);
+}
+
+/* Whether there is a place for one more; it is taken at once. */
+static bool
+take_place(struct listener *l, bool local)
+{
+	unsigned places = l->config->listen.max_clients;
+	bool free_place;
+
+	if (!local)
+		places -= places > LOCAL_PLACES ? LOCAL_PLACES : 0;
+	pthread_mutex_lock(&l->lock);
+	free_place = l->sessions < places;
+	l->sessions += free_place;
+	pthread_mutex_unlock(&l->lock);
+	return free_place;
+}
+
+static void
+turn_away(int fd)
+{
+	static const char text[] =
+	    "421 4.7.0 Too many connections, try again later\r\n";
+
+	(void)!send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+}
+
+static void
+start_session(struct listener *l, int fd, const struct sockaddr *peer)
+{
+	struct guest *g;
+
+	if (!take_place(l, peer->sa_family == AF_UNIX)) {
+		turn_away(fd);
+		return;
+	}
+	g = xcalloc(1, sizeof(*g));
+	g->listener = l;
+	identify(g, fd, peer);
+	g->conn = conn_new(fd, l->fds[l->count].fd);
+	if (thread_start(run_session, g))
+		return;
+	conn_printf(g->conn, "421 4.3.2 No thread for this connection, try "
+			     "again later\r\n");
+	conn_flush(g->conn);
+	conn_close(g->conn);
+	free(g);
+	pthread_mutex_lock(&l->lock);
+	l->sessions--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Takes one connection. False when the system has nothing left to give, which
+ * will pass; a connection that has gone already is no reason to rest. */
+static bool
+accept_one(struct listener *l, int listening)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t len = sizeof(peer);
+	int fd = accept4(listening, (struct sockaddr *)&peer, &len,
+	    SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return errno != EMFILE && errno != ENFILE &&
+		    errno != ENOBUFS && errno != ENOMEM;
+	if (listening == l->local)
+		peer.ss_family = AF_UNIX;
+	start_session(l, fd, (struct sockaddr *)&peer);
+	return true;
+}
+
+static void
+close_sockets(struct listener *l)
+{
+	const char *path = l->config->listen.socket;
+	struct stat now;
+
+	for (size_t i = 0; i < l->count; i++)
+		close(l->fds[i].fd);
+	l->count = 0;
+	if (l->local >= 0 && lstat(path, &now) == 0 &&
+	    now.st_dev == l->device && now.st_ino == l->inode)
+		unlink(path);
+	l->local = -1;
+}
+
+void
+listen_run(struct listener *l, struct queue *queue, int stop_fd)
+{
+	struct pollfd *stop = &l->fds[l->count];
+
+	l->queue = queue;
+	*stop = (struct pollfd){.fd = stop_fd, .events = POLLIN};
+	while (!stop->revents) {
+		bool rest = false;
+
+		if (poll(l->fds, l->count + 1, -1) < 0)
+			continue;
+		for (size_t i = 0; i < l->count; i++)
+			if (l->fds[i].revents &&
+			    !accept_one(l, l->fds[i].fd))
+				rest = true;
+		if (rest)
+			(void)poll(stop, 1, REST_MS);
+	}
+	close_sockets(l);
+}
+
+bool
+listen_wait_for_sessions(struct listener *l, int64_t deadline)
+{
+	bool all;
+
+	pthread_mutex_lock(&l->lock);
+	while (l->sessions && thread_wait(&l->ended, &l->lock, deadline))
+		;
+	all = l->sessions == 0;
+	pthread_mutex_unlock(&l->lock);
+	return all;
+}
+
+void
+listen_free(struct listener *l)
+{
+	close_sockets(l);
+	pthread_cond_destroy(&l->ended);
+	pthread_mutex_destroy(&l->lock);
+	free(l->fds);
+	free(l);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef LISTEN_H
+#define LISTEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buf;
+struct config;
+struct queue;
+
+/* The sockets that strangers connect to, and the sessions on them. */
+struct listener;
+
+/* Binds everything that the configuration names. NULL on failure, with a
+ * sentence in why; what is only a pity (a default socket that cannot be made,
+ * when there is another listener) is logged. */
+struct listener *listen_open(const struct config *, struct buf *why);
+
+/* Accepts and starts sessions until stop_fd becomes readable. Then the sockets
+ * are closed. */
+void listen_run(struct listener *, struct queue *, int stop_fd);
+
+/* Waits until the last session has ended; false when the time is over. */
+bool listen_wait_for_sessions(struct listener *, int64_t deadline);
+void listen_free(struct listener *);
+
+#endif

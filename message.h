@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "body.h"
+#include "buf.h"
+#include "data.h"
+#include "reply.h"
+
+enum { QUEUE_ID_SIZE = 33 };
+
+/* One recipient of the envelope and what became of it. */
+struct recipient {
+	char *address;
+	enum outcome outcome;
+	int code;    /* of the last reply; 0: none */
+	char *reply; /* its text, printable; or NULL */
+};
+
+/*
+ * A message on its way: envelope, header, body. The header is canonical lines
+ * (see data.h) in memory, the body whatever body.h makes of it; between them
+ * belongs one blank line, which neither holds.
+ *
+ *     m = message_new(budget, limit);
+ *     message_set_sender(m, "root@host.example");
+ *     message_add_recipient(m, "ops@example.org");
+ *     while (...)
+ *             message_read(m, &reader, data, len);
+ *     fault = message_finish(m, &reader);
+ *     message_complete(m, hostname, NULL);
+ */
+struct message {
+	char id[QUEUE_ID_SIZE]; /* queue ID: sorts by arrival, never collides */
+	char *sender;           /* "" is the null sender */
+	struct recipient *recipients;
+	size_t recipient_count;
+	struct buf header;
+	struct body body;
+	bool eight_bit;
+	int64_t arrived;        /* on clock_now() */
+
+	/* While it is being read: */
+	uint64_t limit;    /* bytes of header and body */
+	bool in_body;
+	struct buf line;   /* an unfinished header line */
+	struct buf chunk;
+	const char *fault; /* the SMTP reply that refuses it, or NULL */
+};
+
+/* Who brought a message, for its Received field; all of it printable. */
+struct origin {
+	const char *from;     /* "client.example ([1.2.3.4])", "uid 1000" */
+	const char *protocol; /* "ESMTP", "local" */
+};
+
+/* Never fails. The caller frees with message_free(). budget may be NULL. */
+struct message *message_new(struct body_budget *, uint64_t limit);
+void message_free(struct message *);
+
+void message_set_sender(struct message *, const char *address);
+void message_add_recipient(struct message *, const char *address);
+
+/* Reads some of the content; returns the bytes used, fewer than len only at
+ * the end of data. Goes on reading a message that is already refused, so that
+ * the dialogue stays in step. */
+size_t message_read(struct message *, struct data_reader *, const char *,
+    size_t len);
+
+/* Call it at the end of the content. NULL, or the SMTP reply that refuses the
+ * message. */
+const char *message_finish(struct message *, struct data_reader *);
+
+/* Removes Bcc and adds Date, Message-ID and From where they are missing. from
+ * is the value for From; NULL: the envelope sender, if there is one. */
+void message_complete(struct message *, const char *hostname,
+    const char *from);
+
+/* Puts a Received field (RFC 5321 section 4.4) on top. */
+void message_add_received(struct message *, const struct origin *,
+    const char *hostname);
+
+/* Bytes on the wire, before dots are doubled. */
+uint64_t message_size(const struct message *);
+
+/* The recipients separated by ", ", at most max bytes of them. */
+void message_add_recipients_text(const struct message *, struct buf *,
+    size_t max);
+
+/* Forgets what recipients were told, for another way of sending it. */
+void message_forget_results(struct message *);
+
+void recipient_set(struct recipient *, enum outcome, int code,
+    const char *reply);
+
+#endif

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * submit() and settle(): where sessions and couriers meet. No lock is held
+ * over input or output; what is logged is logged outside it.
+ */
+#include "queue.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "config.h"
+#include "health.h"
+#include "message.h"
+#include "relay.h"
+#include "report.h"
+#include "smtp.h"
+#include "thread.h"
+
+enum state { IN_LINE, TRIED, SENDING, SETTLED };
+
+struct submission {
+	struct message *message;
+	enum state state;
+	bool abandoned;      /* its session has left; whoever ends it frees */
+	bool reported;       /* the log has its results */
+	unsigned upstream;   /* where it stands in line */
+	uint64_t tried;      /* upstreams that could not be reached, as bits */
+	int64_t deadline;    /* until which its session waits */
+	struct verdict verdict;
+	pthread_cond_t answered;
+	struct submission *next;
+};
+
+/* The submissions that wait for one upstream, and who serves them. */
+struct line {
+	struct health health;
+	struct submission *first, **end;
+	unsigned waiting;
+	unsigned couriers;   /* that will take another */
+	unsigned idle;       /* of them, waiting for one */
+	pthread_cond_t work;
+};
+
+struct queue {
+	const struct config *config;
+	const struct relay *relays;
+	bool alone;
+	bool stopping;
+	struct body_budget budget;
+	pthread_mutex_t lock;
+	struct line *lines;  /* one for each upstream */
+	unsigned present;    /* courier threads that have not left */
+	pthread_cond_t left;
+};
+
+struct queue *
+queue_new(const struct config *config, const struct relay *relays, bool alone)
+{
+	struct queue *q = xcalloc(1, sizeof(*q));
+
+	q->config = config;
+	q->relays = relays;
+	q->alone = alone;
+	q->lines = xcalloc(config->upstream_count, sizeof(*q->lines));
+	pthread_mutex_init(&q->lock, NULL);
+	thread_cond_init(&q->left);
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		struct line *line = &q->lines[i];
+
+		health_init(&line->health, config->queue.directory != NULL);
+		line->end = &line->first;
+		thread_cond_init(&line->work);
+	}
+	return q;
+}
+
+void
+queue_free(struct queue *q)
+{
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		pthread_cond_destroy(&q->lines[i].work);
+	pthread_cond_destroy(&q->left);
+	pthread_mutex_destroy(&q->lock);
+	free(q->lines);
+	free(q);
+}
+
+struct body_budget *
+queue_budget(struct queue *q)
+{
+	return &q->budget;
+}
+
+const struct relay *
+queue_relay(const struct queue *q, unsigned upstream)
+{
+	return &q->relays[upstream];
+}
+
+struct message *
+queue_message(struct submission *s)
+{
+	return s->message;
+}
+
+unsigned
+queue_recipient_limit(const struct queue *q)
+{
+	unsigned limit = q->config->listen.max_recipients;
+
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		if (q->config->upstreams[i].recipients_per_message < limit)
+			limit = q->config->upstreams[i].recipients_per_message;
+	return limit;
+}
+
+static void
+submission_free(struct submission *s)
+{
+	pthread_cond_destroy(&s->answered);
+	message_free(s->message);
+	free(s);
+}
+
+static void
+line_remove(struct line *line, struct submission *s)
+{
+	struct submission **at = &line->first;
+
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	if (line->end == &s->next)
+		line->end = at;
+	line->waiting--;
+}
+
+static void
+line_append(struct line *line, struct submission *s)
+{
+	s->next = NULL;
+	*line->end = s;
+	line->end = &s->next;
+	line->waiting++;
+	pthread_cond_signal(&line->work);
+}
+
+/* Puts it in line for the first upstream that it has not tried and that is
+ * worth trying. False, with the reason of the most preferred one, if there is
+ * none. */
+static bool
+find_line(struct queue *q, struct submission *s)
+{
+	int64_t now = clock_now();
+
+	for (unsigned i = (unsigned)q->config->upstream_count; i-- > 0;) {
+		const struct health *h = &q->lines[i].health;
+
+		verdict_set(&s->verdict, LATER, SCOPE_UPSTREAM, STAGE_CONNECT,
+		    "the relay is away, next try in %lld s: %.300s",
+		    (long long)(h->next_probe - now + 999) / 1000, h->reason);
+	}
+	for (unsigned i = 0; i < q->config->upstream_count; i++) {
+		if (s->tried >> i & 1 ||
+		    !health_may_try(&q->lines[i].health, now))
+			continue;
+		s->state = IN_LINE;
+		s->upstream = i;
+		line_append(&q->lines[i], s);
+		return true;
+	}
+	return false;
+}
+
+/* Whether one more courier should serve that line; it is counted at once. */
+static bool
+reserve_courier(struct queue *q, unsigned upstream)
+{
+	struct line *line = &q->lines[upstream];
+
+	if (line->waiting <= line->idle || q->stopping ||
+	    line->couriers >= q->config->upstreams[upstream].connections)
+		return false;
+	line->couriers++;
+	q->present++;
+	return true;
+}
+
+/* Gives up the lock while it starts the couriers that are needed. When the
+ * system gives no thread, those who wait are served by the couriers there
+ * are, or run out of time. */
+static void
+staff(struct queue *q)
+{
+	for (unsigned i = 0; i < q->config->upstream_count; i++) {
+		bool started;
+
+		if (!reserve_courier(q, i))
+			continue;
+		pthread_mutex_unlock(&q->lock);
+		started = relay_start_courier(q, i);
+		pthread_mutex_lock(&q->lock);
+		q->lines[i].couriers -= !started;
+		q->present -= !started;
+	}
+}
+
+/* The session's time is over, or the process stops: takes the submission
+ * back. False if the envelope has begun, or the verdict is there. */
+static bool
+withdraw(struct queue *q, struct submission *s)
+{
+	struct line *line = &q->lines[s->upstream];
+
+	if (s->state != IN_LINE && s->state != TRIED)
+		return false;
+	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+	    q->stopping ? "smarthost is stopping"
+			: "the relay has not been reached in direct_wait");
+	s->verdict.cut_short = true;
+	if (s->state == IN_LINE) {
+		line_remove(line, s);
+		health_probe_ended(&line->health);
+		s->state = SETTLED;
+	} else {
+		s->abandoned = true;
+	}
+	return true;
+}
+
+/* Waits, under the lock, until there is a verdict. */
+static void
+await_verdict(struct queue *q, struct submission *s)
+{
+	while (s->state != SETTLED) {
+		bool over = clock_now() >= s->deadline ||
+		    (q->stopping && s->state == IN_LINE);
+
+		if (over && withdraw(q, s))
+			return;
+		thread_wait(&s->answered, &q->lock,
+		    s->state == SENDING ? 0 : s->deadline);
+	}
+}
+
+/* For the process that has no couriers: one upstream after the other, in this
+ * thread, until one has been reached. */
+static void
+submit_alone(struct queue *q, struct submission *s, struct verdict *v)
+{
+	struct smtp_terms terms = {
+		.deadline = s->deadline, .all_or_nothing = true};
+
+	for (unsigned i = 0; i < q->config->upstream_count; i++) {
+		struct delivery *d = delivery_new(&q->relays[i]);
+		struct attempt a = {""};
+
+		if (delivery_prepare(d, s->deadline, v))
+			delivery_send(d, s->message, &terms, v, &a);
+		report_results(s->message, q->relays[i].upstream, v, &a);
+		delivery_free(d);
+		if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM)
+			break;
+	}
+	submission_free(s);
+}
+
+/* Hands it to a courier and waits. What nobody has tried is reported here,
+ * everything else by the courier. */
+static void
+submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
+{
+	bool abandoned;
+
+	pthread_mutex_lock(&q->lock);
+	if (!q->stopping && find_line(q, s)) {
+		staff(q);
+		await_verdict(q, s);
+	}
+	*v = s->verdict;
+	abandoned = s->abandoned;
+	pthread_mutex_unlock(&q->lock);
+	if (abandoned)
+		return;
+	if (!s->reported)
+		report_results(s->message, NULL, v, NULL);
+	submission_free(s);
+}
+
+void
+queue_submit(struct queue *q, struct message *m, struct verdict *v)
+{
+	struct submission *s = xcalloc(1, sizeof(*s));
+
+	s->message = m;
+	s->deadline = clock_now() + q->config->queue.direct_wait;
+	thread_cond_init(&s->answered);
+	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+	    "smarthost is stopping");
+	if (q->alone)
+		submit_alone(q, s, v);
+	else
+		submit_and_wait(q, s, v);
+}
+
+struct submission *
+queue_take(struct queue *q, unsigned upstream)
+{
+	struct line *line = &q->lines[upstream];
+	int64_t until = clock_now() + q->config->upstreams[upstream].idle;
+	struct submission *s = NULL;
+	bool patient = true;
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->stopping && !(s = line->first) && patient) {
+		line->idle++;
+		patient = thread_wait(&line->work, &q->lock, until);
+		line->idle--;
+	}
+	if (s) {
+		line_remove(line, s);
+		s->state = TRIED;
+	} else {
+		line->couriers--;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return s;
+}
+
+bool
+queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&q->lock);
+	wanted = !s->abandoned;
+	s->state = SENDING;
+	if (!wanted)
+		health_probe_ended(&q->lines[s->upstream].health);
+	pthread_mutex_unlock(&q->lock);
+	*terms = (struct smtp_terms){
+		.deadline = s->deadline, .all_or_nothing = true};
+	if (!wanted) {
+		report_results(s->message, q->relays[s->upstream].upstream,
+		    &s->verdict, NULL);
+		submission_free(s);
+	}
+	return wanted;
+}
+
+/* The rest of a line whose upstream has gone down, each to the next upstream
+ * or back to its session. */
+static void
+clear_line(struct queue *q, unsigned upstream)
+{
+	struct line *line = &q->lines[upstream];
+	struct submission *s;
+
+	while ((s = line->first)) {
+		line_remove(line, s);
+		s->tried |= UINT64_C(1) << upstream;
+		if (!find_line(q, s)) {
+			s->state = SETTLED;
+			pthread_cond_signal(&s->answered);
+		}
+	}
+}
+
+/* Under the lock. True if another upstream gets the message now. */
+static bool
+pass_on(struct queue *q, struct submission *s, const struct verdict *v)
+{
+	if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM || s->abandoned ||
+	    q->stopping)
+		return false;
+	s->tried |= UINT64_C(1) << s->upstream;
+	return find_line(q, s);
+}
+
+static void
+answer(struct queue *q, struct submission *s, const struct verdict *v)
+{
+	bool abandoned;
+
+	pthread_mutex_lock(&q->lock);
+	s->verdict = *v;
+	s->state = SETTLED;
+	s->reported = true;
+	abandoned = s->abandoned;
+	pthread_cond_signal(&s->answered);
+	pthread_mutex_unlock(&q->lock);
+	if (abandoned)
+		submission_free(s);
+}
+
+void
+queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
+    const struct attempt *a)
+{
+	unsigned from = s->upstream;
+	const struct upstream *u = q->relays[from].upstream;
+	enum health_change change = HEALTH_AS_BEFORE;
+	bool passed;
+
+	pthread_mutex_lock(&q->lock);
+	if (!q->stopping)
+		change = health_saw(&q->lines[from].health, v,
+		    s->message->id, clock_now());
+	passed = pass_on(q, s, v);
+	if (change == HEALTH_WENT_DOWN)
+		clear_line(q, from);
+	staff(q);
+	pthread_mutex_unlock(&q->lock);
+	report_health(change, u, v);
+	if (passed)
+		return;
+	report_results(s->message, u, v, a);
+	answer(q, s, v);
+}
+
+void
+queue_courier_left(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->present--;
+	pthread_cond_signal(&q->left);
+	pthread_mutex_unlock(&q->lock);
+}
+
+void
+queue_stop(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	q->stopping = true;
+	for (size_t i = 0; i < q->config->upstream_count; i++) {
+		struct line *line = &q->lines[i];
+
+		pthread_cond_broadcast(&line->work);
+		for (struct submission *s = line->first; s; s = s->next)
+			pthread_cond_signal(&s->answered);
+	}
+	pthread_mutex_unlock(&q->lock);
+}
+
+bool
+queue_wait_for_couriers(struct queue *q, int64_t deadline)
+{
+	bool all;
+
+	pthread_mutex_lock(&q->lock);
+	while (q->present && thread_wait(&q->left, &q->lock, deadline))
+		;
+	all = q->present == 0;
+	pthread_mutex_unlock(&q->lock);
+	return all;
+}

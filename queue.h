@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "body.h"
+
+struct attempt;
+struct config;
+struct message;
+struct relay;
+struct smtp_terms;
+struct verdict;
+
+/*
+ * Where sessions and couriers meet, under one mutex. A session brings a
+ * message and waits for the verdict; a courier takes it, offers it to its
+ * relay and settles it. States of a submission:
+ *
+ *     IN_LINE   nobody has it; its session may take it back
+ *     TRIED     a courier has it and makes its connection; the session may
+ *               leave, and then the courier drops it
+ *     SENDING   the envelope has begun: the session waits for the verdict
+ *     SETTLED   the verdict is there
+ *
+ * There is no spool yet: yes means that the relay took it, and a message goes
+ * to all of its recipients or to none.
+ */
+struct queue;
+struct submission;
+
+/* relays: one for each upstream of the configuration, in its order. With
+ * alone, queue_submit() makes the attempt itself and there are no couriers.
+ * Both arguments must outlive the queue. */
+struct queue *queue_new(const struct config *, const struct relay *relays,
+    bool alone);
+
+/* Takes the message over and says what became of it, at the latest after
+ * direct_wait, or, once its envelope has begun, when the relay has spoken. */
+void queue_submit(struct queue *, struct message *, struct verdict *);
+
+/* How many recipients a message may have: what one transaction carries. */
+unsigned queue_recipient_limit(const struct queue *);
+
+/* The memory that waiting messages share. */
+struct body_budget *queue_budget(struct queue *);
+
+/* Waiting submissions are answered, and no courier takes another. */
+void queue_stop(struct queue *);
+
+/* Waits until the last courier has left; false when the time is over. */
+bool queue_wait_for_couriers(struct queue *, int64_t deadline);
+void queue_free(struct queue *);
+
+/* For couriers. The next message for that upstream; NULL when there was none
+ * for its idle time, or when the process stops: the courier is then no longer
+ * counted on for messages, and says when it has left. */
+struct submission *queue_take(struct queue *, unsigned upstream);
+void queue_courier_left(struct queue *);
+const struct relay *queue_relay(const struct queue *, unsigned upstream);
+struct message *queue_message(struct submission *);
+
+/* Claims it for the envelope and says under which terms. False when the
+ * submitter has left: the submission is gone. */
+bool queue_begin(struct queue *, struct submission *, struct smtp_terms *);
+
+/* Hands the verdict to the submitter, or the message to the next upstream;
+ * the courier must not touch the submission again. */
+void queue_settle(struct queue *, struct submission *, const struct verdict *,
+    const struct attempt *);
+
+#endif

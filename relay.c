@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Couriers: one thread, one connection. A courier takes messages for its
+ * upstream from the queue, offers each to the relay and hands the verdict
+ * back; it never touches a client.
+ */
+#include "relay.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "buf.h"
+#include "capture.h"
+#include "clock.h"
+#include "config.h"
+#include "message.h"
+#include "queue.h"
+#include "smtp.h"
+#include "thread.h"
+
+struct delivery {
+	const struct relay *relay;
+	struct smtp *smtp; /* NULL while there is no connection */
+};
+
+struct delivery *
+delivery_new(const struct relay *relay)
+{
+	struct delivery *d = xcalloc(1, sizeof(*d));
+
+	d->relay = relay;
+	return d;
+}
+
+static void
+hang_up(struct delivery *d)
+{
+	if (d->smtp)
+		smtp_close(d->smtp);
+	d->smtp = NULL;
+}
+
+bool
+delivery_prepare(struct delivery *d, int64_t deadline, struct verdict *v)
+{
+	const struct relay *r = d->relay;
+
+	if (provider_is_capture(r->upstream->provider))
+		return true;
+	if (d->smtp && smtp_is_usable(d->smtp))
+		return true;
+	hang_up(d);
+	d->smtp = smtp_new(r->upstream, r->trust, r->stop_fd);
+	smtp_set_trace(d->smtp, r->trace);
+	if (smtp_open(d->smtp, deadline, v))
+		return true;
+	hang_up(d);
+	return false;
+}
+
+/* What was cut off because the submitter could not wait is not held against
+ * the relay. */
+static void
+excuse(struct verdict *v, int64_t deadline)
+{
+	if (v->code == 0 && v->outcome == LATER && !v->maybe_delivered &&
+	    deadline && clock_now() >= deadline) {
+		v->cut_short = true;
+		v->scope = SCOPE_MESSAGE;
+	}
+}
+
+void
+delivery_send(struct delivery *d, struct message *m,
+    const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
+{
+	a->tls[0] = '\0';
+	if (provider_is_capture(d->relay->upstream->provider)) {
+		capture_deliver(d->relay->upstream, m, v);
+		return;
+	}
+	smtp_deliver(d->smtp, m, terms, v);
+	if (smtp_was_stale(d->smtp)) {
+		hang_up(d);
+		if (delivery_prepare(d, terms->deadline, v))
+			smtp_deliver(d->smtp, m, terms, v);
+	}
+	if (d->smtp && smtp_tls(d->smtp))
+		snprintf(a->tls, sizeof(a->tls), "%s", smtp_tls(d->smtp));
+	excuse(v, terms->deadline);
+}
+
+void
+delivery_free(struct delivery *d)
+{
+	hang_up(d);
+	free(d);
+}
+
+struct courier {
+	struct queue *queue;
+	unsigned upstream;
+};
+
+/* The connection is made on the upstream's own time, so that a submitter's
+ * impatience does not look like a relay that is away; the submitter may have
+ * gone when it stands, and then nobody is sent anything. */
+static void
+carry(struct courier *c, struct delivery *d, struct submission *s)
+{
+	struct attempt a = {""};
+	struct smtp_terms terms;
+	struct verdict v;
+
+	if (delivery_prepare(d, 0, &v)) {
+		if (!queue_begin(c->queue, s, &terms))
+			return;
+		delivery_send(d, queue_message(s), &terms, &v, &a);
+	}
+	queue_settle(c->queue, s, &v, &a);
+}
+
+static void *
+run_courier(void *argument)
+{
+	struct courier *c = argument;
+	struct delivery *d = delivery_new(queue_relay(c->queue, c->upstream));
+	struct submission *s;
+
+	while ((s = queue_take(c->queue, c->upstream)))
+		carry(c, d, s);
+	delivery_free(d);
+	queue_courier_left(c->queue);
+	free(c);
+	return NULL;
+}
+
+bool
+relay_start_courier(struct queue *q, unsigned upstream)
+{
+	struct courier *c = xcalloc(1, sizeof(*c));
+
+	*c = (struct courier){.queue = q, .upstream = upstream};
+	if (thread_start(run_courier, c))
+		return true;
+	free(c);
+	return false;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef RELAY_H
+#define RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct message;
+struct queue;
+struct smtp_terms;
+struct tls_trust;
+struct upstream;
+struct verdict;
+
+/* One upstream as the couriers see it. */
+struct relay {
+	const struct upstream *upstream;
+	const struct tls_trust *trust; /* NULL for tls = none and capture */
+	int stop_fd;                   /* -1: none */
+	bool trace;                    /* the dialogue on stderr */
+};
+
+/* How an attempt went, beyond the verdict. */
+struct attempt {
+	char tls[96]; /* "TLSv1.2 ...", or "" */
+};
+
+/*
+ * One connection to one relay, kept from message to message: what a courier
+ * owns, and what a process without couriers uses once.
+ */
+struct delivery;
+struct delivery *delivery_new(const struct relay *);
+
+/* Makes sure that there is a usable connection. False with a verdict on the
+ * upstream. deadline (0: none) is for this call. */
+bool delivery_prepare(struct delivery *, int64_t deadline, struct verdict *);
+
+/* Offers the message. A kept connection that turns out to be dead is replaced,
+ * once, before anything is counted as an attempt. */
+void delivery_send(struct delivery *, struct message *,
+    const struct smtp_terms *, struct verdict *, struct attempt *);
+void delivery_free(struct delivery *);
+
+/* Starts a courier for that upstream of the queue: a thread that takes its
+ * messages until there are none for the upstream's idle time. False when the
+ * system gives no thread. */
+bool relay_start_courier(struct queue *, unsigned upstream);
+
+#endif

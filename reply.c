@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a relay's reply means: which class it has at that stage, whom it
+ * concerns, and what a person can do about it.
+ */
+#include "reply.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "buf.h"
+
+enum { CLIENT_TEXT_MAX = 400 };
+
+static const char hint_login[] =
+    "check user and password of this upstream, and what the provider asks of "
+    "clients; the relay is not tried often until then";
+static const char hint_order[] =
+    "the relay wants a login or TLS before mail: check user, password, tls "
+    "and port of this upstream";
+static const char hint_ehlo[] =
+    "if this repeats, set ehlo to a full host name of yours";
+
+size_t
+reply_enhanced(const char *text)
+{
+	size_t len = 1;
+
+	if (!strchr("245", text[0]) || !text[0])
+		return 0;
+	for (int part = 0; part < 2; part++) {
+		size_t digits = 0;
+
+		if (text[len] != '.')
+			return 0;
+		while (digits < 4 && isdigit((unsigned char)text[len + 1]))
+			digits++, len++;
+		len++;
+		if (digits < 1 || digits > 3)
+			return 0;
+	}
+	return text[len] == ' ' || text[len] == '\0' ? len : 0;
+}
+
+/* Codes that say that we, or our configuration, are wrong (rule 5). */
+static bool
+speaks_of_login(int code, const char *text)
+{
+	if (code == 530 || code == 534 || code == 535 || code == 538)
+		return true;
+	return code >= 500 && reply_enhanced(text) == 5 &&
+	    strncmp(text, "5.7.8", 5) == 0;
+}
+
+static void
+judge_refusal(struct verdict *v, const char *text)
+{
+	v->scope = v->stage == STAGE_RCPT ? SCOPE_RECIPIENT : SCOPE_MESSAGE;
+	if (speaks_of_login(v->code, text)) {
+		v->outcome = HOLD;
+		v->scope = SCOPE_UPSTREAM;
+		v->hint = hint_order;
+	} else if (v->code < 500) {
+		v->outcome = LATER;
+		v->scope = v->code == 421 ? SCOPE_MESSAGE : v->scope;
+	} else {
+		v->outcome = v->code == 503 ? LATER : NEVER;
+	}
+}
+
+void
+reply_judge(struct verdict *v, enum stage stage, int code, const char *text)
+{
+	int good = stage == STAGE_DATA ? 300 : 200;
+
+	v->stage = stage;
+	v->code = code;
+	v->scope = SCOPE_UPSTREAM;
+	v->hint = NULL;
+	v->maybe_delivered = v->cut_short = false;
+	if (code >= good && code < good + 100) {
+		v->outcome = SENT;
+	} else if (stage >= STAGE_MAIL) {
+		judge_refusal(v, text);
+	} else if (stage == STAGE_AUTH && code >= 500) {
+		v->outcome = HOLD;
+		v->hint = hint_login;
+	} else {
+		v->outcome = LATER;
+		v->hint = stage == STAGE_HELLO ? hint_ehlo : NULL;
+	}
+}
+
+void
+verdict_set(struct verdict *v, enum outcome outcome, enum scope scope,
+    enum stage stage, const char *format, ...)
+{
+	va_list args;
+
+	*v = (struct verdict){
+		.outcome = outcome, .scope = scope, .stage = stage};
+	va_start(args, format);
+	vsnprintf(v->text, sizeof(v->text), format, args);
+	va_end(args);
+	for (char *c = v->text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+const char *
+outcome_name(enum outcome outcome)
+{
+	static const char *const names[] = {
+		"waiting", "sent", "later", "hold", "never"};
+
+	return names[outcome];
+}
+
+const char *
+stage_name(enum stage stage)
+{
+	static const char *const names[] = {"connect", "greeting", "EHLO",
+		"TLS", "AUTH", "MAIL FROM", "RCPT TO", "DATA", "message body",
+		"end of data"};
+
+	return names[stage];
+}
+
+static int
+code_for_client(const struct verdict *v)
+{
+	if (v->outcome == NEVER)
+		return v->code >= 550 && v->code <= 554 ? v->code : 554;
+	return v->code >= 450 && v->code <= 452 ? v->code : 451;
+}
+
+/* The enhanced code for a verdict that brings none of the right class. */
+static const char *
+default_enhanced(const struct verdict *v)
+{
+	if (v->outcome == NEVER)
+		return "5.0.0";
+	if (v->outcome == HOLD)
+		return "4.7.0";
+	return v->scope == SCOPE_UPSTREAM ? "4.4.1" : "4.4.2";
+}
+
+void
+reply_to_client(struct buf *out, const struct verdict *v, const char *id)
+{
+	int code = v->outcome == SENT ? 250 : code_for_client(v);
+	size_t enhanced = reply_enhanced(v->text);
+
+	buf_clear(out);
+	if (v->outcome == SENT)
+		buf_addf(out, "250 2.0.0 %s sent: ", id);
+	else if (!enhanced || v->text[0] - '0' != code / 100)
+		buf_addf(out, "%d %s ", code, default_enhanced(v));
+	else
+		buf_addf(out, "%d %.*s ", code, (int)enhanced, v->text);
+	if (enhanced && v->text[enhanced] == ' ')
+		enhanced++;
+	buf_add_printable(out, v->text + enhanced,
+	    strlen(v->text + enhanced), CLIENT_TEXT_MAX);
+}

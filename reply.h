@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef REPLY_H
+#define REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+/* What became of a recipient or of an attempt. */
+enum outcome {
+	WAITING, /* nothing is known yet */
+	SENT,    /* the relay took it */
+	LATER,   /* temporary */
+	HOLD,    /* will not pass until a person changes something */
+	NEVER,   /* permanent for this recipient or message */
+};
+
+/* Whom a failure concerns, and so who pauses. */
+enum scope { SCOPE_RECIPIENT, SCOPE_MESSAGE, SCOPE_SENDER, SCOPE_UPSTREAM };
+
+/* Where in the conversation something was said; in the order of the wire. */
+enum stage {
+	STAGE_CONNECT,
+	STAGE_BANNER,
+	STAGE_HELLO,
+	STAGE_TLS,
+	STAGE_AUTH,
+	STAGE_MAIL,
+	STAGE_RCPT,
+	STAGE_DATA,
+	STAGE_BODY,
+	STAGE_END, /* behind the final dot */
+};
+
+/* What an attempt came to. The text is one printable line, safe in a log, a
+ * reply and a header. */
+struct verdict {
+	enum outcome outcome;
+	enum scope scope;
+	enum stage stage;
+	int code;               /* the relay's reply code; 0: it said none */
+	bool maybe_delivered;   /* lost between the dot and its answer */
+	bool cut_short;         /* we were in a hurry, the relay is not to
+	                         * blame */
+	const char *hint;       /* for a person; constant text or NULL */
+	char text[512];
+};
+
+/* Sets everything but the text from a reply at that stage (rules 5 and 6 of
+ * the forwarder: nothing before MAIL is final, and of the 5xx behind it not
+ * those that speak of our own login or order). text is the reply's, enhanced
+ * code first if there is one. */
+void reply_judge(struct verdict *, enum stage, int code, const char *text);
+
+/* A verdict that no reply stands behind: trouble on the way. */
+void verdict_set(struct verdict *, enum outcome, enum scope, enum stage,
+    const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* "later", "hold"...: for the log. */
+const char *outcome_name(enum outcome);
+const char *stage_name(enum stage);
+
+/* Writes the reply that a waiting client hears: a yes with the queue ID and
+ * the relay's words, or the refusal. 450 451 452 and 550 to 554 are repeated
+ * as they are, any other 4xx becomes 451, any other 5xx 554. */
+void reply_to_client(struct buf *, const struct verdict *, const char *id);
+
+/* The length of the enhanced status code (RFC 3463) that the text begins with;
+ * 0 if there is none. */
+size_t reply_enhanced(const char *text);
+
+#endif

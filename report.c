@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the log says about deliveries and upstreams.
+ */
+#include "report.h"
+
+#include <stdio.h>
+
+#include "clock.h"
+#include "config.h"
+#include "log.h"
+#include "message.h"
+#include "relay.h"
+
+/* The line's event and how loud it is. */
+static const char *
+event_of(enum outcome outcome, enum log_level *level)
+{
+	*level = LEVEL_INFO;
+	if (outcome == SENT)
+		return "sent";
+	*level = LEVEL_WARNING;
+	return outcome == NEVER ? "refused" : "deferred";
+}
+
+static void
+report_recipient(const struct message *m, const struct recipient *r,
+    const struct upstream *u, const struct verdict *v,
+    const struct attempt *a)
+{
+	bool own = r->outcome != WAITING;
+	enum log_level level;
+	const char *event = event_of(own ? r->outcome : v->outcome, &level);
+	int code = own ? r->code : v->code;
+	char code_text[16], delay[32];
+
+	snprintf(code_text, sizeof(code_text), "%d", code);
+	snprintf(delay, sizeof(delay), "%.3f",
+	    (double)(clock_now() - m->arrived) / 1000);
+	log_event(level, event, "id", m->id, "from",
+	    *m->sender ? m->sender : "<>", "to", r->address, "upstream",
+	    u ? u->name : NULL, "code", code ? code_text : NULL, "reply",
+	    own ? r->reply : v->text, "tls", a && a->tls[0] ? a->tls : NULL,
+	    "delay", delay, "hint", v->hint, "note",
+	    v->maybe_delivered ? "may be delivered" : NULL, NULL);
+}
+
+void
+report_results(const struct message *m, const struct upstream *u,
+    const struct verdict *v, const struct attempt *a)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		report_recipient(m, &m->recipients[i], u, v, a);
+}
+
+void
+report_health(enum health_change change, const struct upstream *u,
+    const struct verdict *v)
+{
+	char code[16];
+
+	snprintf(code, sizeof(code), "%d", v->code);
+	if (change == HEALTH_WENT_DOWN)
+		log_event(LEVEL_ERROR, "upstream_down", "upstream", u->name,
+		    "code", v->code ? code : NULL, "reply", v->text, "hint",
+		    v->hint, NULL);
+	else if (change == HEALTH_CAME_UP)
+		log_event(LEVEL_INFO, "upstream_up", "upstream", u->name,
+		    NULL);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "health.h"
+
+struct attempt;
+struct message;
+struct upstream;
+struct verdict;
+
+/* The log lines of an attempt: sent, deferred or refused, one a recipient. */
+void report_results(const struct message *, const struct upstream *,
+    const struct verdict *, const struct attempt *);
+
+/* upstream_down and upstream_up. */
+void report_health(enum health_change, const struct upstream *,
+    const struct verdict *);
+
+#endif

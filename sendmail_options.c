@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The sendmail command line. Callers pass what they have always passed, so a
+ * flag that means nothing here is accepted and ignored; its value is never
+ * taken for a recipient.
+ */
+#include "sendmail_options.h"
+
+#include <string.h>
+
+/* How an option takes its value. */
+enum value {
+	FLAG,      /* none: the next letter may be another option */
+	JOINED,    /* what is behind it in the same word, if anything */
+	DEMANDED,  /* the rest of the word, or else the next word */
+};
+
+static enum value
+value_of(char option)
+{
+	if (strchr("fFrCBNRVhLXOpA", option))
+		return DEMANDED;
+	return strchr("bodeqmM", option) ? JOINED : FLAG;
+}
+
+static enum sendmail_mode
+mode_of(char letter)
+{
+	switch (letter) {
+	case 'm':
+	case '\0':
+		return MODE_DELIVER;
+	case 'p':
+		return MODE_QUEUE_LIST;
+	case 'i':
+		return MODE_ALIASES;
+	default:
+		return MODE_UNSUPPORTED;
+	}
+}
+
+static void
+set_flag(struct sendmail_options *o, char option)
+{
+	if (option == 't')
+		o->extract = true;
+	else if (option == 'i')
+		o->dot_is_content = true;
+	else if (option == 'v')
+		o->verbose = true;
+}
+
+static void
+set_value(struct sendmail_options *o, char option, const char *value)
+{
+	switch (option) {
+	case 'f':
+	case 'r':
+		o->sender = value;
+		break;
+	case 'F':
+		o->full_name = value;
+		break;
+	case 'C':
+		o->config = value;
+		break;
+	case 'b':
+		o->mode = mode_of(*value);
+		o->unsupported = value - 2;
+		break;
+	case 'q':
+		o->mode = MODE_QUEUE_RUN;
+		break;
+	case 'o':
+		if (strcmp(value, "i") == 0)
+			o->dot_is_content = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* One word of options; how many further words it used, or -1. */
+static int
+read_word(struct sendmail_options *o, char *word, char *next)
+{
+	for (char *option = word + 1; *option; option++) {
+		enum value kind = value_of(*option);
+
+		if (kind == FLAG) {
+			set_flag(o, *option);
+			continue;
+		}
+		if (kind == JOINED || option[1]) {
+			set_value(o, *option, option + 1);
+			return 0;
+		}
+		if (!next)
+			return -1;
+		set_value(o, *option, next);
+		return 1;
+	}
+	return 0;
+}
+
+static void
+set_name(struct sendmail_options *o, const char *called_as)
+{
+	const char *slash = strrchr(called_as, '/');
+	const char *name = slash ? slash + 1 : called_as;
+
+	if (strcmp(name, "mailq") == 0)
+		o->mode = MODE_QUEUE_LIST;
+	else if (strcmp(name, "newaliases") == 0)
+		o->mode = MODE_ALIASES;
+}
+
+bool
+sendmail_options(struct sendmail_options *o, int argc, char **argv,
+    const char **bad)
+{
+	int i;
+
+	*o = (struct sendmail_options){.mode = MODE_DELIVER};
+	set_name(o, argv[0]);
+	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+		int used;
+
+		if (strcmp(argv[i], "--") == 0) {
+			i++;
+			break;
+		}
+		used = read_word(o, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+		if (used < 0) {
+			*bad = argv[i];
+			return false;
+		}
+		i += used;
+	}
+	o->recipients = argv + i;
+	o->recipient_count = (size_t)(argc - i);
+	return true;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SENDMAIL_OPTIONS_H
+#define SENDMAIL_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum sendmail_mode {
+	MODE_DELIVER,     /* -bm, and the default */
+	MODE_QUEUE_LIST,  /* -bp, mailq */
+	MODE_ALIASES,     /* -bi, newaliases */
+	MODE_QUEUE_RUN,   /* -q */
+	MODE_UNSUPPORTED, /* -bs -bv -bd -bt: not by this version */
+};
+
+/* What the command line asks for. The strings are those of argv. */
+struct sendmail_options {
+	enum sendmail_mode mode;
+	const char *unsupported; /* the option, for MODE_UNSUPPORTED */
+	const char *sender;      /* -f, -r; NULL: the calling user */
+	const char *full_name;   /* -F */
+	const char *config;      /* -C */
+	bool extract;            /* -t */
+	bool dot_is_content;     /* -i, -oi */
+	bool verbose;            /* -v */
+	char **recipients;       /* the rest of argv */
+	size_t recipient_count;
+};
+
+/* Reads the command line as sendmail has done for forty years: values joined
+ * or apart, letters bundled, unknown -o and -O settings ignored. False with
+ * the option at fault. Nothing here opens a file or runs a command. */
+bool sendmail_options(struct sendmail_options *, int argc, char **argv,
+    const char **bad);
+
+#endif

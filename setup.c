@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * From a configuration to upstreams that can be tried. Everything that can be
+ * judged without a network is judged here, before anything starts.
+ */
+#include "setup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tls.h"
+
+static const char default_path[] = "/etc/smarthost/smarthost.conf";
+
+static bool
+environment_has_upstream(void)
+{
+	static const char prefix[] = "SMARTHOST_UPSTREAM_";
+
+	for (char **e = environ; e && *e; e++)
+		if (strncmp(*e, prefix, sizeof(prefix) - 1) == 0)
+			return true;
+	return false;
+}
+
+const char *
+setup_config_path(const char *option)
+{
+	const char *path = option ? option : getenv("SMARTHOST_CONFIG");
+
+	if (path && *path)
+		return path;
+	if (access(default_path, F_OK) != 0 && errno == ENOENT &&
+	    environment_has_upstream())
+		return NULL;
+	return default_path;
+}
+
+bool
+setup_read(struct setup *s, const char *path, struct buf *why)
+{
+	*s = (struct setup){0};
+	return config_load(&s->config, path, environ, why);
+}
+
+static bool
+load_trust(struct setup *s, size_t i, struct buf *why)
+{
+	const struct upstream *u = &s->config.upstreams[i];
+
+	if (u->tls == TLS_MODE_NONE || provider_is_capture(u->provider))
+		return true;
+	s->trusts[i] = tls_trust_load(u->tls_ca_file, why);
+	return s->trusts[i] != NULL;
+}
+
+/* A file is read now as it will be at each login; a command is not run before
+ * it is needed. */
+static bool
+check_secret(const struct upstream *u, struct buf *why)
+{
+	struct buf password = {0};
+	bool ok = u->password.kind != SECRET_FILE ||
+	    secret_read(&u->password, &password, why);
+
+	buf_wipe(&password);
+	return ok;
+}
+
+static bool
+check_capture(const struct upstream *u, struct buf *why)
+{
+	if (!provider_is_capture(u->provider) ||
+	    access(u->directory, W_OK | X_OK) == 0)
+		return true;
+	buf_addf(why, "cannot write to the capture directory %s: %s; make it, "
+	    "writable for the user that runs smarthost", u->directory,
+	    strerror(errno));
+	return false;
+}
+
+bool
+setup_prepare(struct setup *s, struct buf *why)
+{
+	size_t count = s->config.upstream_count;
+
+	s->trusts = xcalloc(count, sizeof(struct tls_trust *));
+	for (size_t i = 0; i < count; i++) {
+		const struct upstream *u = &s->config.upstreams[i];
+
+		if (!load_trust(s, i, why) || !check_secret(u, why) ||
+		    !check_capture(u, why))
+			return false;
+	}
+	return true;
+}
+
+void
+setup_relays(struct setup *s, int stop_fd, bool trace)
+{
+	size_t count = s->config.upstream_count;
+
+	s->relays = xcalloc(count, sizeof(*s->relays));
+	for (size_t i = 0; i < count; i++)
+		s->relays[i] = (struct relay){
+			.upstream = &s->config.upstreams[i],
+			.trust = s->trusts[i],
+			.stop_fd = stop_fd,
+			.trace = trace,
+		};
+}
+
+void
+setup_free(struct setup *s)
+{
+	for (size_t i = 0; s->trusts && i < s->config.upstream_count; i++)
+		tls_trust_free(s->trusts[i]);
+	free(s->trusts);
+	free(s->relays);
+	config_free(&s->config);
+	*s = (struct setup){0};
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SETUP_H
+#define SETUP_H
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "relay.h"
+
+/* What a process needs before it can deliver: the configuration, the anchors,
+ * and the upstreams as couriers see them. */
+struct setup {
+	struct config config;
+	struct tls_trust **trusts; /* one an upstream; NULL where unused */
+	struct relay *relays;      /* one an upstream */
+};
+
+/* The file that -c, SMARTHOST_CONFIG or the default name; NULL when there is
+ * no file at the default place and the environment configures an upstream. */
+const char *setup_config_path(const char *option);
+
+/* Reads the configuration. False with sentences, one a line, in why; the
+ * exit status is then EX_CONFIG. */
+bool setup_read(struct setup *, const char *path, struct buf *why);
+
+/* Loads what the configuration refers to: anchors, password files, capture
+ * directories; as the user that will use them. */
+bool setup_prepare(struct setup *, struct buf *why);
+
+/* stop_fd for every connection of the upstreams; -1: none. */
+void setup_relays(struct setup *, int stop_fd, bool trace);
+
+void setup_free(struct setup *);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Be a process: find the command, by name or by word, and return its exit
+ * status (sysexits).
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "sendmail.h"
+#include "setup.h"
+#include "tls.h"
+
+/* The words of the command, itself first, and the -c option or NULL. */
+struct call {
+	int argc;
+	char **argv;
+	const char *config;
+};
+
+static int
+command_run(const struct call *call)
+{
+	return daemon_run(call->config);
+}
+
+static int
+command_sendmail(const struct call *call)
+{
+	return sendmail_main(call->argc, call->argv, call->config);
+}
+
+static int
+command_health(const struct call *call)
+{
+	return daemon_health(call->config);
+}
+
+static int
+command_version(const struct call *call)
+{
+	(void)call;
+	printf("smarthost %s\n", SMARTHOST_VERSION);
+	return EX_OK;
+}
+
+static void
+print_lines(FILE *out, const char *prefix, const struct buf *text)
+{
+	const char *line = buf_text(text);
+
+	while (*line) {
+		size_t len = strcspn(line, "\n");
+
+		fprintf(out, "%s%.*s\n", prefix, (int)len, line);
+		line += len + (line[len] != '\0');
+	}
+}
+
+/* check --config: everything that can be judged without a network. */
+static int
+command_check(const struct call *call)
+{
+	const char *path = setup_config_path(call->config);
+	struct buf why = {0};
+	struct setup s;
+	bool ok;
+
+	if (call->argc != 2 || strcmp(call->argv[1], "--config") != 0) {
+		fprintf(stderr, "smarthost: usage: smarthost check --config\n");
+		return EX_USAGE;
+	}
+	ok = setup_read(&s, path, &why);
+	if (ok) {
+		print_lines(stdout, "warning: ", &s.config.warnings);
+		ok = setup_prepare(&s, &why);
+		setup_free(&s);
+	}
+	print_lines(stderr, "smarthost: ", &why);
+	if (ok)
+		printf("%s: ok\n", path ? path : "environment");
+	buf_free(&why);
+	return ok ? EX_OK : EX_CONFIG;
+}
+
+static const struct command {
+	const char *name;
+	int (*run)(const struct call *);
+	const char *help;
+} commands[] = {
+	{"run", command_run, "the daemon, in the foreground"},
+	{"sendmail", command_sendmail, "send a message from stdin"},
+	{"check", command_check, "--config: judge the configuration"},
+	{"health", command_health, "0 if the daemon answers, else 1"},
+	{"version", command_version, "print the version"},
+};
+
+static int
+usage(FILE *out)
+{
+	fprintf(out, "usage: smarthost [-c FILE] COMMAND\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name,
+		    commands[i].help);
+	return EX_USAGE;
+}
+
+/* A caller may have closed any of the standard descriptors; the next file we
+ * open must not become one of them, or a log line could end up in a message. */
+static void
+open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static bool
+is_sendmail_name(const char *name)
+{
+	return strcmp(name, "sendmail") == 0 || strcmp(name, "mailq") == 0 ||
+	    strcmp(name, "newaliases") == 0;
+}
+
+static int
+run_command(struct call *call)
+{
+	const char *name = call->argc ? call->argv[0] : "";
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return commands[i].run(call);
+	if (*name)
+		fprintf(stderr, "smarthost: there is no command %s\n", name);
+	return usage(stderr);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct call call = {.argc = argc, .argv = argv};
+	const char *slash = argc ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
+
+	open_standard_descriptors();
+	if (is_sendmail_name(name))
+		return command_sendmail(&call);
+	call.argc--, call.argv++;
+	if (call.argc >= 2 && strcmp(call.argv[0], "-c") == 0) {
+		call.config = call.argv[1];
+		call.argc -= 2, call.argv += 2;
+	}
+	if (call.argc && (strcmp(call.argv[0], "--help") == 0 ||
+			     strcmp(call.argv[0], "-h") == 0)) {
+		usage(stdout);
+		return EX_OK;
+	}
+	return run_command(&call);
+}

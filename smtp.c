@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One SMTP client conversation, in the order of the wire: greet, hello and
+ * secure (hello.c), login (login.c), envelope, body and finish
+ * (transaction.c), with one address of the relay after the other.
+ */
+#include "smtp.h"
+
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "address.h"
+#include "chat.h"
+#include "clock.h"
+#include "config.h"
+#include "conn.h"
+#include "dial.h"
+#include "hello.h"
+#include "login.h"
+#include "message.h"
+#include "transaction.h"
+
+enum {
+	RESET_TIMEOUT = 20000,
+	QUIT_TIMEOUT = 2000,
+};
+
+struct smtp {
+	const struct upstream *upstream;
+	const struct tls_trust *trust;
+	int stop_fd;
+	struct chat chat;
+	struct offers offers;
+	unsigned transactions; /* that were begun on this connection */
+	bool needs_reset;      /* the last one was left open */
+	bool stale;
+};
+
+struct smtp *
+smtp_new(const struct upstream *upstream, const struct tls_trust *trust,
+    int stop_fd)
+{
+	struct smtp *s = xcalloc(1, sizeof(*s));
+
+	s->upstream = upstream;
+	s->trust = trust;
+	s->stop_fd = stop_fd;
+	return s;
+}
+
+void
+smtp_set_trace(struct smtp *s, bool trace)
+{
+	s->chat.trace = trace;
+}
+
+const char *
+smtp_tls(const struct smtp *s)
+{
+	return s->chat.conn ? conn_tls(s->chat.conn) : NULL;
+}
+
+bool
+smtp_was_stale(const struct smtp *s)
+{
+	return s->stale;
+}
+
+static void
+drop_connection(struct smtp *s)
+{
+	conn_close(s->chat.conn);
+	s->chat.conn = NULL;
+	s->transactions = 0;
+	s->needs_reset = false;
+}
+
+static bool
+open_conversation(struct smtp *s, struct verdict *v)
+{
+	struct hello h = {&s->chat, s->upstream, s->trust, &s->offers};
+
+	s->chat.timeout = s->upstream->timeout;
+	if (hello_open(&h, v))
+		return true;
+	drop_connection(s);
+	return false;
+}
+
+/* The share of the time left that the first of so many addresses may use, so
+ * that one that never answers does not use it all. */
+static int64_t
+connect_deadline(const struct smtp *s, const struct addrinfo *address)
+{
+	int64_t now = clock_now(), limit = now + s->upstream->connect_timeout;
+	int64_t left = s->chat.deadline - now;
+	int addresses = 0;
+
+	if (!s->chat.deadline)
+		return limit;
+	for (; address; address = address->ai_next)
+		addresses++;
+	return clock_earlier(limit, now + left / addresses);
+}
+
+static bool
+open_address(struct smtp *s, const struct addrinfo *address, struct buf *why,
+    struct verdict *v)
+{
+	buf_adds(why, why->len ? "; " : "");
+	s->chat.conn = dial_tcp(s->upstream, address,
+	    connect_deadline(s, address), s->stop_fd, why);
+	if (!s->chat.conn) {
+		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
+		    buf_text(why));
+		return false;
+	}
+	return open_conversation(s, v);
+}
+
+static bool
+finish_open(struct smtp *s, struct verdict *v)
+{
+	if (s->upstream->auth == AUTH_NONE ||
+	    login(&s->chat, s->upstream, buf_text(&s->offers.auth), v))
+		return true;
+	drop_connection(s);
+	return false;
+}
+
+bool
+smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
+{
+	struct buf why = {0};
+	struct addrinfo *list, *address;
+	bool open = false;
+
+	if (s->chat.conn)
+		drop_connection(s);
+	s->chat.deadline = deadline;
+	list = dial_resolve(s->upstream, &why);
+	if (!list)
+		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
+		    buf_text(&why));
+	for (address = list; address && !open; address = address->ai_next)
+		open = open_address(s, address, &why, v);
+	if (list)
+		freeaddrinfo(list);
+	buf_free(&why);
+	return open && finish_open(s, v);
+}
+
+bool
+smtp_open_on(struct smtp *s, struct conn *c, int64_t deadline,
+    struct verdict *v)
+{
+	s->chat.conn = c;
+	s->chat.deadline = deadline;
+	return open_conversation(s, v) && finish_open(s, v);
+}
+
+/* RSET after a transaction that was left open. Whatever goes wrong with it
+ * says nothing about the next message. */
+static bool
+reset(struct smtp *s)
+{
+	struct verdict ignored;
+	struct answer a = {0};
+	bool ok = true;
+
+	if (s->needs_reset) {
+		s->chat.timeout = clock_earlier(RESET_TIMEOUT,
+		    s->upstream->timeout);
+		ok = chat_exchange(&s->chat, STAGE_MAIL, &a, &ignored, "RSET");
+		s->chat.timeout = s->upstream->timeout;
+	}
+	buf_free(&a.text);
+	return ok;
+}
+
+/* A fault on the first command of a connection that has served before: the
+ * relay has closed it meanwhile, which says nothing about this message. */
+static bool
+looks_stale(const struct smtp *s, const struct verdict *v)
+{
+	if (s->transactions == 0 || v->stage != STAGE_MAIL ||
+	    v->outcome == SENT)
+		return false;
+	return v->code == 0 || v->code == 421 ||
+	    (v->code == 451 && strncmp(v->text, "4.4.2", 5) == 0);
+}
+
+/* What must be true before a word of the envelope is said. */
+static bool
+may_be_sent(const struct smtp *s, const struct message *m, struct verdict *v)
+{
+	bool sane = !*m->sender ||
+	    address_check(m->sender, strlen(m->sender)) == ADDRESS_OK;
+
+	for (size_t i = 0; i < m->recipient_count && sane; i++)
+		sane = address_check(m->recipients[i].address,
+		    strlen(m->recipients[i].address)) == ADDRESS_OK;
+	if (!sane) {
+		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
+		    "5.1.3 an address of the envelope cannot be sent");
+		return false;
+	}
+	if (s->offers.size_limit && message_size(m) > s->offers.size_limit) {
+		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
+		    "5.3.4 the message has %llu bytes, and the relay takes "
+		    "%llu", (unsigned long long)message_size(m),
+		    (unsigned long long)s->offers.size_limit);
+		v->code = 552;
+		return false;
+	}
+	return true;
+}
+
+void
+smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
+    struct verdict *v)
+{
+	struct transaction t = {
+		.chat = &s->chat,
+		.offers = &s->offers,
+		.message = m,
+		.all_or_nothing = terms->all_or_nothing,
+	};
+
+	s->stale = false;
+	s->chat.deadline = terms->deadline;
+	if (!may_be_sent(s, m, v))
+		return;
+	if (!reset(s)) {
+		chat_lost(&s->chat, STAGE_MAIL, v);
+		s->stale = true;
+		return;
+	}
+	transaction_run(&t, v);
+	s->needs_reset = t.left_open;
+	s->stale = looks_stale(s, v);
+	s->transactions++;
+}
+
+bool
+smtp_is_usable(struct smtp *s)
+{
+	return s->chat.conn &&
+	    s->transactions < s->upstream->messages_per_connection &&
+	    !conn_input_waits(s->chat.conn) && !conn_error(s->chat.conn);
+}
+
+void
+smtp_close(struct smtp *s)
+{
+	struct verdict ignored;
+	struct answer a = {0};
+
+	if (s->chat.conn && !conn_error(s->chat.conn)) {
+		s->chat.deadline = clock_now() + QUIT_TIMEOUT;
+		(void)chat_exchange(&s->chat, STAGE_END, &a, &ignored, "QUIT");
+	}
+	buf_free(&a.text);
+	conn_close(s->chat.conn);
+	buf_free(&s->offers.auth);
+	free(s);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SMTP_H
+#define SMTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buf;
+struct conn;
+struct message;
+struct tls_trust;
+struct upstream;
+struct verdict;
+
+/*
+ * One SMTP client conversation with one relay:
+ *
+ *     s = smtp_new(upstream, trust, stop_fd);
+ *     if (smtp_open(s, 0, &verdict))            greet, hello, secure, login
+ *             smtp_deliver(s, message, &terms, &verdict);  envelope, body
+ *     smtp_close(s);                            finish
+ *
+ * Knows no queue and no configuration file. One thread at a time.
+ */
+struct smtp;
+
+/* Never fails; connects nothing yet. upstream and trust must outlive it;
+ * trust may be NULL for tls = none. */
+struct smtp *smtp_new(const struct upstream *, const struct tls_trust *,
+    int stop_fd);
+
+/* Shows the dialogue on stderr, without secrets. */
+void smtp_set_trace(struct smtp *, bool);
+
+/* Tries the relay's addresses in turn until one of them is greeted, greets
+ * back and is secured; then logs in, once. deadline (0: none) is for all of
+ * it. False with a verdict on the upstream. */
+bool smtp_open(struct smtp *, int64_t deadline, struct verdict *);
+
+/* The same over a connection that is there already; takes it over. */
+bool smtp_open_on(struct smtp *, struct conn *, int64_t deadline,
+    struct verdict *);
+
+struct smtp_terms {
+	int64_t deadline;    /* up to the final dot; 0: none */
+	bool all_or_nothing; /* one refused recipient means that nobody gets
+	                      * it: for a message that cannot be kept */
+};
+
+/* Offers the message's waiting recipients to the relay. Each of them gets its
+ * own result; the verdict sums up: SENT if somebody got it, else the refusal,
+ * 5xx before 4xx. Where the verdict is not on a reply to the envelope,
+ * recipients that the relay said nothing final about keep waiting. */
+void smtp_deliver(struct smtp *, struct message *, const struct smtp_terms *,
+    struct verdict *);
+
+/* Whether the fault of the last smtp_deliver() was that a connection kept
+ * from earlier messages had died: no attempt at all, open a new one. */
+bool smtp_was_stale(const struct smtp *);
+
+/* Whether it may carry another message: healthy, in step, not worn out. */
+bool smtp_is_usable(struct smtp *);
+
+/* "TLSv1.2 ..." or NULL. */
+const char *smtp_tls(const struct smtp *);
+
+/* QUIT if the connection is healthy, without waiting long. Frees. */
+void smtp_close(struct smtp *);
+
+#endif

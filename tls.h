@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TLS_H
+#define TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+/*
+ * TLS 1.2 for a client, without waiting and without a socket of its own.
+ * Whoever owns the descriptor calls tls_pump(), waits for what it asks for,
+ * and calls it again:
+ *
+ *     tls = tls_client_new(trust, "relay.example");
+ *     while (!((state = tls_pump(tls, fd)) & TLS_READY) &&
+ *         !(state & TLS_FAILED))
+ *             ...poll fd for what TLS_WANTS_READ and TLS_WANTS_WRITE say...
+ *     tls_give(tls, "EHLO host\r\n", 11);
+ *     tls_flush(tls);
+ *     ...pump and wait until TLS_TAKES_OUTPUT is set again...
+ *
+ * A certificate is accepted only if its chain leads to a trusted anchor, it
+ * is valid now, its subjectAltName holds the name, no signature on the way is
+ * SHA-1 and no RSA key is shorter than 2048 bits. There is no way to turn
+ * that off.
+ */
+
+/* The trusted anchors; never changes after loading, so threads share it. */
+struct tls_trust;
+
+/* Loads the system's bundle (SSL_CERT_FILE, else the usual places) and adds
+ * the PEM file ca_file, which may be NULL. Anchors whose keys BearSSL cannot
+ * use and junk between PEM blocks are skipped and counted. NULL on failure
+ * (a file named by somebody is missing, unreadable, not PEM or without a
+ * usable anchor; or there is no anchor at all), and then a sentence is
+ * appended to why. The caller frees it with tls_trust_free(). */
+struct tls_trust *tls_trust_load(const char *ca_file, struct buf *why);
+void tls_trust_free(struct tls_trust *);
+size_t tls_trust_anchors(const struct tls_trust *);
+size_t tls_trust_skipped(const struct tls_trust *);
+
+struct tls;
+
+/* A connection that expects a certificate for name, a DNS name that is not
+ * empty; it is also sent as SNI, without a trailing dot. trust must outlive
+ * the connection. Never fails; the caller frees it with tls_free(). */
+struct tls *tls_client_new(const struct tls_trust *, const char *name);
+
+/* Overwrites the keys and frees. Sends nothing. */
+void tls_free(struct tls *);
+
+enum tls_state {
+	TLS_WANTS_READ = 1,    /* records may arrive: poll for POLLIN */
+	TLS_WANTS_WRITE = 2,   /* records wait to be sent: poll for POLLOUT */
+	TLS_READY = 4,         /* the handshake is done */
+	TLS_HAS_INPUT = 8,     /* tls_take() would return bytes */
+	TLS_TAKES_OUTPUT = 16, /* tls_give() would take bytes */
+	TLS_CLOSED = 32,       /* the peer said goodbye (close_notify) or hung
+	                        * up; input that arrived before is still there */
+	TLS_FAILED = 64,       /* nothing more will work; see tls_explain().
+	                        * Input decrypted before is still there */
+};
+
+/* Moves whatever the socket takes and gives right now, in both directions,
+ * without ever blocking (MSG_DONTWAIT, MSG_NOSIGNAL), and returns a set of
+ * enum tls_state. After a send has failed it goes on reading, so that a
+ * reply that came before the reset is not lost. */
+unsigned tls_pump(struct tls *, int fd);
+
+/* Takes up to max decrypted bytes; 0 when there are none now. */
+size_t tls_take(struct tls *, void *data, size_t max);
+
+/* Hands over bytes to encrypt; returns how many fitted into the record. */
+size_t tls_give(struct tls *, const void *data, size_t len);
+
+/* Ends the record, so that the next tls_pump() sends what was given. */
+void tls_flush(struct tls *);
+
+/* Queues a close_notify on a healthy connection, for one last tls_pump(). */
+void tls_goodbye(struct tls *);
+
+/* Appends one sentence about why the connection failed, with a hint: unknown
+ * issuer (which, and how many anchors are loaded), wrong name (which names it
+ * has), expired or not yet valid (with our clock), no subjectAltName, short
+ * key, SHA-1 signature, plain text where TLS was expected (with that text),
+ * an alert and what it usually means (TLS 1.3 only, for one). */
+void tls_explain(const struct tls *, struct buf *sentence);
+
+/* For the log: "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"; "" before TLS_READY. */
+const char *tls_description(const struct tls *);
+
+/* Appends the 16 bytes of HMAC-MD5(key, text), for CRAM-MD5 (RFC 2195);
+ * here because this is the only file that includes BearSSL. */
+void tls_hmac_md5(const void *key, size_t key_len, const void *text,
+    size_t text_len, unsigned char digest[16]);
+
+#endif

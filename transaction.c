@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One mail transaction: envelope, body, finish. Half of the forwarder's rules
+ * live here: a group of commands (MAIL, RCPTs, DATA) is written only when no
+ * input waits, and none of its replies counts before the last one is read,
+ * fits its command, and nothing follows; nothing is sent behind the final dot
+ * before its answer; a broken body never gets a dot.
+ */
+#include "transaction.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat.h"
+#include "clock.h"
+#include "conn.h"
+#include "hello.h"
+#include "message.h"
+
+enum {
+	GROUP_MAX = 100,           /* RCPTs in one write */
+	PIECE = 16 * 1024,         /* of the body, between looks at the input */
+	END_TIMEOUT = 10 * 60000,  /* RFC 5321 section 4.5.3.2.6 */
+	LAST_WORDS_TIMEOUT = 5000, /* for a reply to what could not be sent */
+};
+
+static enum stage
+stage_of(const struct transaction *t, size_t command)
+{
+	if (command == 0)
+		return STAGE_MAIL;
+	return command <= t->count ? STAGE_RCPT : STAGE_DATA;
+}
+
+static void
+put_mail(const struct transaction *t)
+{
+	struct buf line = {0};
+
+	buf_addf(&line, "MAIL FROM:<%s>", t->message->sender);
+	if (t->offers->features & HAS_SIZE)
+		buf_addf(&line, " SIZE=%llu",
+		    (unsigned long long)message_size(t->message));
+	if (t->offers->features & HAS_8BITMIME && t->message->eight_bit)
+		buf_adds(&line, " BODY=8BITMIME");
+	chat_command(t->chat, "%s", line.data);
+	buf_free(&line);
+}
+
+static void
+put_command(const struct transaction *t, size_t command)
+{
+	switch (stage_of(t, command)) {
+	case STAGE_MAIL:
+		put_mail(t);
+		break;
+	case STAGE_RCPT:
+		chat_command(t->chat, "RCPT TO:<%s>",
+		    t->recipients[command - 1]->address);
+		break;
+	default:
+		chat_command(t->chat, "DATA");
+	}
+}
+
+/* Whether this is an answer that the command can have. */
+static bool
+fits(enum stage stage, int code)
+{
+	if (code >= 400)
+		return true;
+	return stage == STAGE_DATA ? code / 100 == 3 : code / 100 == 2;
+}
+
+/* Reads one answer of a group. A 421 ends the dialogue, so nothing is
+ * expected behind it. */
+static bool
+read_answer(struct transaction *t, size_t command, struct verdict *v)
+{
+	struct answer *a = &t->answers[command];
+	enum stage stage = stage_of(t, command);
+	bool answered = chat_answer(t->chat, a);
+
+	if (answered && a->code == 421) {
+		chat_judge(v, stage, a);
+		conn_fail(t->chat->conn, "closed by the relay (421)");
+		return false;
+	}
+	if (answered && fits(stage, a->code))
+		return true;
+	conn_fail(t->chat->conn, "out of step: %d is no answer to this",
+	    a->code);
+	chat_lost(t->chat, stage, v);
+	return false;
+}
+
+/* Says commands first to last in one write and hears all the answers. */
+static bool
+run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
+{
+	if (!chat_in_step(t->chat)) {
+		chat_lost(t->chat, stage_of(t, first), v);
+		return false;
+	}
+	for (size_t i = first; i <= last; i++)
+		put_command(t, i);
+	for (size_t i = first; i <= last; i++)
+		if (!read_answer(t, i, v))
+			return false;
+	if (chat_in_step(t->chat))
+		return true;
+	chat_lost(t->chat, stage_of(t, last), v);
+	return false;
+}
+
+/* The refusal that speaks for all, permanent before temporary, with the
+ * recipient's name in it unless the relay has named it. */
+static void
+sum_up(const struct transaction *t, struct verdict *v)
+{
+	const struct recipient *worst = NULL;
+	size_t code;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const struct recipient *r = t->recipients[i];
+
+		if (r->outcome != WAITING &&
+		    (!worst ||
+			(r->outcome == NEVER && worst->outcome != NEVER)))
+			worst = r;
+	}
+	if (!worst)
+		return;
+	reply_judge(v, STAGE_RCPT, worst->code, worst->reply);
+	code = reply_enhanced(worst->reply);
+	if (strstr(worst->reply, worst->address))
+		snprintf(v->text, sizeof(v->text), "%s", worst->reply);
+	else
+		snprintf(v->text, sizeof(v->text), "%.*s%s<%s>:%s%.200s",
+		    (int)code, worst->reply, code ? " " : "", worst->address,
+		    code ? "" : " ", worst->reply + code);
+}
+
+/* Takes over what was said to MAIL and RCPT. False if there is nobody to
+ * send to, or not everybody where that is demanded. */
+static bool
+judge_envelope(struct transaction *t, struct verdict *v)
+{
+	struct verdict each;
+	size_t accepted = 0;
+
+	if (!chat_judge(v, STAGE_MAIL, &t->answers[0]))
+		return false;
+	for (size_t i = 0; i < t->count; i++) {
+		if (chat_judge(&each, STAGE_RCPT, &t->answers[i + 1]))
+			accepted++;
+		else
+			recipient_set(t->recipients[i], each.outcome,
+			    each.code, each.text);
+	}
+	if (accepted == t->count)
+		return true;
+	sum_up(t, v);
+	return accepted > 0 && !t->all_or_nothing;
+}
+
+/* The last command of the group that begins with this one. Without PIPELINING
+ * each command is a group of its own. */
+static size_t
+group_end(const struct transaction *t, size_t first, size_t end)
+{
+	size_t last = first + GROUP_MAX;
+
+	if (!(t->offers->features & HAS_PIPELINING))
+		return first;
+	return last >= t->count ? end : last;
+}
+
+/* MAIL, RCPTs and, where that may be, DATA: not when the message must go to
+ * everybody or nobody, since then it depends on all the replies. */
+static bool
+envelope(struct transaction *t, struct verdict *v)
+{
+	size_t end, last;
+
+	t->data_asked = t->offers->features & HAS_PIPELINING &&
+	    (t->count == 1 || !t->all_or_nothing);
+	end = t->count + (t->data_asked ? 1 : 0);
+	for (size_t first = 0; first <= end; first = last + 1) {
+		last = group_end(t, first, end);
+		if (!run_group(t, first, last, v))
+			return false;
+		if (t->answers[0].code >= 400)
+			break;
+	}
+	return judge_envelope(t, v);
+}
+
+/* The relay speaks while we are sending, or could not be written to: what it
+ * says may be the reason. The rest of the body is dropped, and no dot is ever
+ * sent. */
+static void
+hear_last_words(struct transaction *t, struct verdict *v)
+{
+	int64_t timeout = t->chat->timeout;
+	struct answer a = {0};
+
+	conn_discard_output(t->chat->conn);
+	t->chat->timeout = LAST_WORDS_TIMEOUT;
+	if (!chat_answer(t->chat, &a))
+		chat_lost(t->chat, STAGE_BODY, v);
+	else if (a.code >= 400)
+		chat_judge(v, STAGE_BODY, &a);
+	else
+		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_BODY,
+		    "out of step: %d before the end of the message", a.code);
+	t->chat->timeout = timeout;
+	conn_fail(t->chat->conn, "the message was cut off");
+	buf_free(&a.text);
+}
+
+/* Sends what is buffered; false when the relay speaks first or it fails. */
+static bool
+push(struct transaction *t, struct verdict *v)
+{
+	struct conn *c = t->chat->conn;
+
+	conn_set_deadline(c,
+	    clock_earlier(t->chat->deadline, clock_now() + t->chat->timeout));
+	if (!conn_input_waits(c) && conn_flush_unless_input(c))
+		return true;
+	hear_last_words(t, v);
+	return false;
+}
+
+/* Buffers the next piece of the body, dots doubled; as body_read(). */
+static ptrdiff_t
+put_piece(struct transaction *t, uint64_t offset, bool *line_start)
+{
+	char *piece = xmalloc(PIECE);
+	ptrdiff_t got = body_read(&t->message->body, offset, piece, PIECE);
+	struct buf stuffed = {0};
+
+	if (got > 0) {
+		data_stuff(line_start, piece, (size_t)got, &stuffed);
+		conn_write(t->chat->conn, stuffed.data, stuffed.len);
+	}
+	buf_free(&stuffed);
+	free(piece);
+	return got;
+}
+
+/* Everything between the 354 and the dot but the last piece, which stays
+ * buffered so that the dot goes with it. */
+static bool
+send_content(struct transaction *t, struct verdict *v)
+{
+	const struct message *m = t->message;
+	struct buf header = {0};
+	bool line_start = true;
+	uint64_t offset = 0;
+	ptrdiff_t got;
+
+	data_stuff(&line_start, buf_text(&m->header), m->header.len, &header);
+	buf_adds(&header, "\r\n");
+	conn_write(t->chat->conn, header.data, header.len);
+	buf_free(&header);
+	while ((got = put_piece(t, offset, &line_start)) > 0) {
+		offset += (uint64_t)got;
+		if (offset < m->body.size && !push(t, v))
+			return false;
+	}
+	if (got == 0)
+		return true;
+	conn_fail(t->chat->conn, "cannot read the stored message");
+	chat_lost(t->chat, STAGE_BODY, v);
+	return false;
+}
+
+/* The dot's answer. From here on, whatever goes wrong, the relay may have the
+ * message; so we wait as long as RFC 5321 says, whoever is in a hurry. */
+static void
+await_end(struct transaction *t, struct verdict *v)
+{
+	int64_t timeout = t->chat->timeout;
+	struct answer a = {0};
+
+	conn_heed_stop(t->chat->conn, false);
+	t->chat->deadline = 0;
+	if (timeout < END_TIMEOUT)
+		t->chat->timeout = END_TIMEOUT;
+	if (chat_answer(t->chat, &a) && fits(STAGE_END, a.code)) {
+		chat_judge(v, STAGE_END, &a);
+	} else {
+		conn_fail(t->chat->conn, "out of step: %d is no answer to this",
+		    a.code);
+		chat_lost(t->chat, STAGE_END, v);
+		v->maybe_delivered = true;
+	}
+	t->chat->timeout = timeout;
+	conn_heed_stop(t->chat->conn, true);
+	buf_free(&a.text);
+}
+
+/* The dot goes only if the relay has said nothing yet. Once it is on its way
+ * there is no stopping half-way. */
+static void
+finish(struct transaction *t, struct verdict *v)
+{
+	struct conn *c = t->chat->conn;
+
+	conn_set_deadline(c,
+	    clock_earlier(t->chat->deadline, clock_now() + t->chat->timeout));
+	if (conn_input_waits(c)) {
+		hear_last_words(t, v);
+		return;
+	}
+	conn_write(c, ".\r\n", 3);
+	if (conn_flush(c))
+		await_end(t, v);
+	else
+		hear_last_words(t, v);
+}
+
+static void
+body(struct transaction *t, struct verdict *v)
+{
+	size_t data = t->count + 1;
+
+	if (!t->data_asked && !run_group(t, data, data, v))
+		return;
+	if (!chat_judge(v, STAGE_DATA, &t->answers[data]))
+		t->left_open = true;
+	else if (send_content(t, v))
+		finish(t, v);
+}
+
+/* The envelope failed, but DATA had gone with it and was granted: an empty
+ * message to nobody gets the dialogue back in step (RFC 2920 section 3.1). */
+static void
+send_nothing(struct transaction *t)
+{
+	struct verdict ignored;
+	struct answer a = {0};
+
+	if (t->data_asked && !conn_error(t->chat->conn) &&
+	    t->answers[t->count + 1].code / 100 == 3)
+		(void)chat_exchange(t->chat, STAGE_END, &a, &ignored, ".");
+	buf_free(&a.text);
+}
+
+static void
+collect_waiting(struct transaction *t)
+{
+	struct message *m = t->message;
+
+	t->recipients = xcalloc(m->recipient_count, sizeof(*t->recipients));
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == WAITING)
+			t->recipients[t->count++] = &m->recipients[i];
+	t->answers = xcalloc(t->count + 2, sizeof(*t->answers));
+}
+
+/* The verdict on the body is that of everybody the envelope let through. */
+static void
+settle_accepted(struct transaction *t, const struct verdict *v)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i]->outcome == WAITING)
+			recipient_set(t->recipients[i], v->outcome, v->code,
+			    v->text);
+}
+
+void
+transaction_run(struct transaction *t, struct verdict *v)
+{
+	collect_waiting(t);
+	if (envelope(t, v)) {
+		body(t, v);
+		settle_accepted(t, v);
+	} else {
+		send_nothing(t);
+		t->left_open = true;
+	}
+	for (size_t i = 0; i < t->count + 2; i++)
+		buf_free(&t->answers[i].text);
+	free(t->answers);
+	free(t->recipients);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TRANSACTION_H
+#define TRANSACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct answer;
+struct chat;
+struct message;
+struct offers;
+struct recipient;
+struct verdict;
+
+/* One mail transaction: the recipients still waiting, and what was said. */
+struct transaction {
+	struct chat *chat;
+	const struct offers *offers;
+	struct message *message;
+	bool all_or_nothing;    /* one refused recipient: nobody gets it */
+	bool left_open;         /* the relay needs a RSET before the next one */
+
+	struct recipient **recipients;
+	size_t count;
+	bool data_asked;        /* DATA went with the envelope */
+	struct answer *answers; /* to MAIL, each RCPT, DATA */
+};
+
+/* Envelope, body, final dot, for the waiting recipients of the message. The
+ * first five fields are the caller's. Each recipient that was told something
+ * gets its result; the verdict sums up, and holds for those who were told
+ * nothing. Whatever fails, no dot is sent behind a broken body. */
+void transaction_run(struct transaction *, struct verdict *);
+
+#endif
