@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * From a command line and stdin to a message: who sends it, who gets it, and
+ * the whole of its content.
+ */
+#include "compose.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "header.h"
+#include "message.h"
+#include "sendmail_options.h"
+
+enum {
+	PIECE = 32 * 1024,
+	ENCODED_MAX = 45, /* bytes of a name in one encoded word */
+};
+
+static void
+find_names(struct draft *d)
+{
+	struct passwd *user = getpwuid(getuid());
+
+	if (gethostname(d->hostname, sizeof(d->hostname)) != 0 ||
+	    !d->hostname[0])
+		snprintf(d->hostname, sizeof(d->hostname), "localhost");
+	d->hostname[sizeof(d->hostname) - 1] = '\0';
+	if (user && *user->pw_name)
+		buf_adds(&d->user, user->pw_name);
+	else
+		buf_addf(&d->user, "uid%u", (unsigned)getuid());
+}
+
+/* An address from the command line, complete with a domain. NULL, with the
+ * reason, if it is none. */
+static char *
+read_address(struct draft *d, const char *text)
+{
+	enum address_status status = address_check(text, strlen(text));
+	struct buf shown = {0};
+
+	if (status == ADDRESS_OK)
+		return address_is_qualified(text)
+		    ? xstrdup(text)
+		    : xasprintf("%s@%s", text, d->hostname);
+	buf_add_printable(&shown, text, strlen(text), 100);
+	buf_addf(&d->why, "the address \"%s\" %s", buf_text(&shown),
+	    address_status_text(status));
+	buf_free(&shown);
+	return NULL;
+}
+
+static bool
+set_sender(struct draft *d)
+{
+	const char *given = d->options->sender;
+	size_t len = given ? strlen(given) : 0;
+	char *bare, *address;
+
+	if (given && (!len || strcmp(given, "<>") == 0)) {
+		message_set_sender(d->message, "");
+		return true;
+	}
+	if (len > 2 && given[0] == '<' && given[len - 1] == '>')
+		bare = xstrndup(given + 1, len - 2);
+	else
+		bare = xstrdup(given ? given : buf_text(&d->user));
+	address = read_address(d, bare);
+	free(bare);
+	if (address)
+		message_set_sender(d->message, address);
+	free(address);
+	return address != NULL;
+}
+
+static void
+found_recipient(void *context, const char *mailbox, size_t len)
+{
+	struct draft *d = context;
+	char *text = xstrndup(mailbox, len);
+	char *address = read_address(d, text);
+
+	if (address)
+		message_add_recipient(d->message, address);
+	free(address);
+	free(text);
+}
+
+/* Every address once: the same one in To and on the command line is one
+ * recipient. Sorted to find them, since there may be thousands. */
+static int
+compare_recipients(const void *a, const void *b)
+{
+	const struct recipient *x = a, *y = b;
+
+	return strcmp(x->address, y->address);
+}
+
+static void
+drop_duplicates(struct message *m)
+{
+	size_t kept = 0;
+
+	if (m->recipient_count < 2)
+		return;
+	qsort(m->recipients, m->recipient_count, sizeof(*m->recipients),
+	    compare_recipients);
+	for (size_t i = 1; i < m->recipient_count; i++) {
+		struct recipient *r = &m->recipients[i];
+
+		if (strcmp(m->recipients[kept].address, r->address) != 0)
+			m->recipients[++kept] = *r;
+		else
+			free(r->address);
+	}
+	m->recipient_count = kept + 1;
+}
+
+/* -t: the recipients are in the header; with Resent- fields, in those. */
+static size_t
+extract_recipients(struct draft *d)
+{
+	static const char *const plain[] = {"To", "Cc", "Bcc"};
+	static const char *const resent[] = {
+		"Resent-To", "Resent-Cc", "Resent-Bcc"};
+	const struct buf *header = &d->message->header;
+	const char *const *names = plain;
+	size_t at = 0, broken = 0;
+	struct field field;
+
+	for (size_t i = 0; i < 3; i++)
+		if (header_count(buf_text(header), header->len, resent[i]))
+			names = resent;
+	while (header_next(buf_text(header), header->len, &at, &field))
+		for (size_t i = 0; i < 3; i++)
+			if (field_is(&field, names[i]))
+				broken += address_list(field.value,
+				    field.value_len, found_recipient, d);
+	return broken;
+}
+
+/* The recipients of -t and of the command line together. */
+static int
+collect_recipients(struct draft *d)
+{
+	const struct sendmail_options *o = d->options;
+	size_t broken = o->extract ? extract_recipients(d) : 0;
+
+	if (broken && !d->why.len)
+		buf_addf(&d->why, "%zu addresses in the header cannot be read",
+		    broken);
+	for (size_t i = 0; i < o->recipient_count && !d->why.len; i++)
+		address_list(o->recipients[i], strlen(o->recipients[i]),
+		    found_recipient, d);
+	if (d->why.len)
+		return EX_DATAERR;
+	drop_duplicates(d->message);
+	if (d->message->recipient_count)
+		return EX_OK;
+	buf_adds(&d->why, o->extract
+		? "no recipients: neither To, Cc nor Bcc names anybody"
+		: "no recipients: name them, or use -t to take them from the "
+		  "header");
+	return EX_USAGE;
+}
+
+/* Encoded words (RFC 2047), none of them over 75 bytes and none with half a
+ * character in it. */
+static void
+add_encoded(struct buf *out, const char *name)
+{
+	size_t left = strlen(name);
+
+	while (left) {
+		size_t len = left < ENCODED_MAX ? left : ENCODED_MAX;
+
+		while (len < left && len > 1 && (name[len] & 0xc0) == 0x80)
+			len--;
+		buf_adds(out, "=?UTF-8?B?");
+		buf_add_base64(out, name, len);
+		buf_adds(out, "?=");
+		name += len;
+		left -= len;
+		buf_adds(out, left ? " " : "");
+	}
+}
+
+/* A phrase for the From field (RFC 5322 section 3.2.5), whatever is in it. */
+static void
+add_phrase(struct buf *out, const char *name)
+{
+	bool plain = true;
+
+	for (const char *c = name; *c; c++)
+		plain = plain && *c >= ' ' && *c <= '~';
+	if (!plain) {
+		add_encoded(out, name);
+		return;
+	}
+	buf_addc(out, '"');
+	for (const char *c = name; *c; c++) {
+		if (*c == '"' || *c == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, *c);
+	}
+	buf_addc(out, '"');
+}
+
+/* The value of a From field that is missing. */
+static void
+make_from(const struct draft *d, struct buf *out)
+{
+	const char *name = d->options->full_name;
+	const char *sender = d->message->sender;
+
+	if (name && *name)
+		add_phrase(out, name);
+	buf_adds(out, name && *name ? " <" : "");
+	if (*sender)
+		buf_adds(out, sender);
+	else
+		buf_addf(out, "%s@%s", buf_text(&d->user), d->hostname);
+	buf_adds(out, name && *name ? ">" : "");
+}
+
+/* Reads stdin to its end, even behind a dot that ends the message: a caller
+ * that is still writing must not get a broken pipe. */
+static bool
+read_stdin(struct draft *d, struct data_reader *reader)
+{
+	char *piece = xmalloc(PIECE);
+	ssize_t got;
+
+	for (;;) {
+		got = read(STDIN_FILENO, piece, PIECE);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		if (!data_ended(reader))
+			message_read(d->message, reader, piece, (size_t)got);
+	}
+	free(piece);
+	if (got < 0)
+		buf_addf(&d->why, "cannot read the message: %s",
+		    strerror(errno));
+	return got == 0;
+}
+
+int
+compose(struct draft *d)
+{
+	struct data_reader reader;
+	struct buf from = {0};
+	const char *fault;
+	int status;
+
+	find_names(d);
+	d->message = message_new(NULL, UINT64_MAX);
+	if (!set_sender(d))
+		return EX_DATAERR;
+	data_start(&reader, d->options->dot_is_content ? DATA_FROM_STDIN_RAW
+						      : DATA_FROM_STDIN);
+	if (!read_stdin(d, &reader))
+		return EX_IOERR;
+	fault = message_finish(d->message, &reader);
+	if (fault) {
+		buf_addf(&d->why, "the message is refused: %s", fault);
+		return fault[0] == '4' ? EX_TEMPFAIL : EX_DATAERR;
+	}
+	status = collect_recipients(d);
+	if (status != EX_OK)
+		return status;
+	make_from(d, &from);
+	message_complete(d->message, d->hostname, from.data);
+	buf_free(&from);
+	return EX_OK;
+}
+
+void
+compose_free(struct draft *d)
+{
+	message_free(d->message);
+	buf_free(&d->user);
+	buf_free(&d->why);
+}

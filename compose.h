@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef COMPOSE_H
+#define COMPOSE_H
+
+#include "buf.h"
+
+struct message;
+struct sendmail_options;
+
+/* What the sendmail command is about to send. The caller sets options and
+ * zeroes the rest, and frees with compose_free(). */
+struct draft {
+	const struct sendmail_options *options;
+	struct message *message;
+	char hostname[256];
+	struct buf user; /* the calling user's name */
+	struct buf why;  /* what to tell the person when it fails */
+};
+
+/* Reads stdin to its end into a complete message with its envelope. EX_OK, or
+ * the exit status, with a sentence in why. */
+int compose(struct draft *);
+void compose_free(struct draft *);
+
+#endif
