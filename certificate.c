@@ -328,8 +328,8 @@ certificate_add_names(const struct certificate *c, struct buf *out)
 	while (der_take(&names, &e)) {
 		if (e.tag != DNS_NAME)
 			continue;
-		if (shown == NAMES_SHOWN ||
-		    out->len - start + e.content.len > NAMES_BYTES) {
+		if (shown == NAMES_SHOWN || (shown &&
+		    out->len - start + e.content.len > NAMES_BYTES)) {
 			hidden++;
 			continue;
 		}
@@ -338,8 +338,8 @@ certificate_add_names(const struct certificate *c, struct buf *out)
 		    e.content.len, NAMES_BYTES);
 	}
 	if (hidden)
-		buf_addf(out, "%s%zu more", shown ? " and " : "", hidden);
-	return shown || hidden;
+		buf_addf(out, " and %zu more", hidden);
+	return shown > 0;
 }
 
 /* The value of an attribute of a name (RFC 5280 section 4.1.2.4). */

@@ -24,37 +24,30 @@ enum {
 };
 
 static void
-find_names(struct draft *d)
+find_user(struct draft *d)
 {
 	struct passwd *user = getpwuid(getuid());
 
-	if (gethostname(d->hostname, sizeof(d->hostname)) != 0 ||
-	    !d->hostname[0])
-		snprintf(d->hostname, sizeof(d->hostname), "localhost");
-	d->hostname[sizeof(d->hostname) - 1] = '\0';
 	if (user && *user->pw_name)
 		buf_adds(&d->user, user->pw_name);
 	else
 		buf_addf(&d->user, "uid%u", (unsigned)getuid());
 }
 
-/* An address from the command line, complete with a domain. NULL, with the
- * reason, if it is none. */
-static char *
-read_address(struct draft *d, const char *text)
+/* Whether it is an address; if not, why says so. */
+static bool
+check_address(struct draft *d, const char *text)
 {
 	enum address_status status = address_check(text, strlen(text));
 	struct buf shown = {0};
 
 	if (status == ADDRESS_OK)
-		return address_is_qualified(text)
-		    ? xstrdup(text)
-		    : xasprintf("%s@%s", text, d->hostname);
+		return true;
 	buf_add_printable(&shown, text, strlen(text), 100);
 	buf_addf(&d->why, "the address \"%s\" %s", buf_text(&shown),
 	    address_status_text(status));
 	buf_free(&shown);
-	return NULL;
+	return false;
 }
 
 static bool
@@ -62,7 +55,8 @@ set_sender(struct draft *d)
 {
 	const char *given = d->options->sender;
 	size_t len = given ? strlen(given) : 0;
-	char *bare, *address;
+	char *bare;
+	bool ok;
 
 	if (given && (!len || strcmp(given, "<>") == 0)) {
 		message_set_sender(d->message, "");
@@ -72,12 +66,11 @@ set_sender(struct draft *d)
 		bare = xstrndup(given + 1, len - 2);
 	else
 		bare = xstrdup(given ? given : buf_text(&d->user));
-	address = read_address(d, bare);
+	ok = check_address(d, bare);
+	if (ok)
+		message_set_sender(d->message, bare);
 	free(bare);
-	if (address)
-		message_set_sender(d->message, address);
-	free(address);
-	return address != NULL;
+	return ok;
 }
 
 static void
@@ -85,11 +78,9 @@ found_recipient(void *context, const char *mailbox, size_t len)
 {
 	struct draft *d = context;
 	char *text = xstrndup(mailbox, len);
-	char *address = read_address(d, text);
 
-	if (address)
-		message_add_recipient(d->message, address);
-	free(address);
+	if (check_address(d, text))
+		message_add_recipient(d->message, text);
 	free(text);
 }
 
@@ -222,11 +213,11 @@ make_from(const struct draft *d, struct buf *out)
 
 	if (name && *name)
 		add_phrase(out, name);
-	buf_adds(out, name && *name ? " <" : "");
-	if (*sender)
-		buf_adds(out, sender);
-	else
-		buf_addf(out, "%s@%s", buf_text(&d->user), d->hostname);
+	if (!*sender)
+		sender = buf_text(&d->user);
+	buf_addf(out, "%s%s", name && *name ? " <" : "", sender);
+	if (!address_is_qualified(sender))
+		buf_addf(out, "@%s", d->hostname);
 	buf_adds(out, name && *name ? ">" : "");
 }
 
@@ -262,7 +253,7 @@ compose(struct draft *d)
 	const char *fault;
 	int status;
 
-	find_names(d);
+	find_user(d);
 	d->message = message_new(NULL, UINT64_MAX);
 	if (!set_sender(d))
 		return EX_DATAERR;

@@ -8,11 +8,11 @@ struct message;
 struct sendmail_options;
 
 /* What the sendmail command is about to send. The caller sets options and
- * zeroes the rest, and frees with compose_free(). */
+ * hostname, zeroes the rest, and frees with compose_free(). */
 struct draft {
 	const struct sendmail_options *options;
 	struct message *message;
-	char hostname[256];
+	const char *hostname;
 	struct buf user; /* the calling user's name */
 	struct buf why;  /* what to tell the person when it fails */
 };

@@ -238,7 +238,7 @@ complain_unknown(struct draft *draft, struct place *place)
 	const char *name = place->key;
 	const char *other = section_that_has(name);
 
-	if (!looks_like_key(name))
+	if (place->where != IN_ENVIRONMENT && !looks_like_key(name))
 		place->key = NULL;
 	if (section_has_later(section, name))
 		draft_complain(draft, place, "not supported by this version");
@@ -284,7 +284,7 @@ draft_set(struct draft *draft, struct block *block, const char *name,
 		complain_unknown(draft, &place);
 		return;
 	}
-	if (!key_is_secret(key))
+	if (*value && !key_is_secret(key))
 		place.value = value;
 	if (!may_be_set(draft, key, value, &place))
 		return;

@@ -99,7 +99,17 @@ place_of(const struct reader *r)
 	    r->number};
 }
 
-/* What is wrong with a line that is neither blank nor a comment, or NULL. */
+static bool
+is_empty(const char *s, size_t len)
+{
+	while (len && is_blank(*s)) {
+		s++;
+		len--;
+	}
+	return !len || *s == '#' || *s == ';';
+}
+
+/* What is wrong with the shape of a line, or NULL. */
 static const char *
 line_fault(const char *s, size_t len)
 {
@@ -108,6 +118,8 @@ line_fault(const char *s, size_t len)
 
 	if (has_control(s, len))
 		return "holds a NUL or another control character";
+	if (is_empty(s, len))
+		return NULL;
 	if (is_blank(*s))
 		return "is indented; a value goes on one line";
 	if (has_inline_comment(s, len))
@@ -121,20 +133,27 @@ line_fault(const char *s, size_t len)
 	return NULL;
 }
 
+/* The length of s when it ends before the blanks at its end. */
+static size_t
+without_blanks(const char *s, size_t len)
+{
+	while (len && is_blank(s[len - 1]))
+		len--;
+	return len;
+}
+
 /* What is between the brackets of a line that holds nothing else; or NULL.
  * The caller frees it. */
 static char *
 section_text(const struct reader *r)
 {
 	const char *s = r->line + 1;
-	size_t len = r->len - 1;
+	size_t len = without_blanks(s, r->len - 1);
 
-	while (len && is_blank(s[len - 1]))
-		len--;
 	if (!len || s[len - 1] != ']' || memchr(s, ']', len - 1) ||
 	    len - 1 > SECTION_NAME_MAX)
 		return NULL;
-	return xstrndup(s, len - 1);
+	return xstrndup(s, without_blanks(s, len - 1));
 }
 
 /* Enters "smarthost" or "upstream name"; text is changed. */
@@ -142,15 +161,13 @@ static void
 enter_section(struct reader *r, char *text)
 {
 	struct place place = {.where = r->number};
-	char *rest, *word = strtok_r(text, " \t", &rest);
-	char *name = strtok_r(NULL, "", &rest);
-	const struct section *section = section_find(word ? word : "");
+	char *name = text, *word = strsep(&name, " \t");
+	const struct section *section = section_find(word);
 	struct block *block = NULL;
 
 	if (!section)
 		draft_complain(r->draft, &place, "[%s] is no section; the "
-		    "nearest one is [%s]", word ? word : "",
-		    section_nearest(word ? word : ""));
+		    "nearest one is [%s]", word, section_nearest(word));
 	else if (!section->keys)
 		draft_complain(r->draft, &place, "[%s] is not supported by "
 		    "this version", word);
@@ -182,27 +199,19 @@ start_section(struct reader *r)
 	free(text);
 }
 
-static bool
-is_empty(const struct reader *r)
-{
-	size_t i = 0;
-
-	while (i < r->len && is_blank(r->line[i]))
-		i++;
-	return i == r->len || r->line[i] == '#' || r->line[i] == ';';
-}
-
-/* Whether inih may have the line; it must not see one longer than most. */
+/* Whether inih gets the line; it must not see one longer than most. */
 static bool
 accept_line(struct reader *r, size_t most)
 {
 	struct place place = place_of(r);
 	const char *fault = line_fault(r->line, r->len);
 
-	if (!fault && *r->line == '[')
-		start_section(r);
-	else if (fault)
+	if (fault)
 		draft_complain(r->draft, &place, "%s", fault);
+	else if (is_empty(r->line, r->len))
+		return false;
+	else if (*r->line == '[')
+		start_section(r);
 	else if (r->len > most)
 		draft_complain(r->draft, &place, "longer than %zu bytes; a "
 		    "long secret goes into a password_file", most);
@@ -220,7 +229,7 @@ read_line(char *out, int size, void *context)
 		explicit_bzero(out, (size_t)size);
 		return NULL;
 	}
-	if (is_empty(r) || !accept_line(r, (size_t)size - 2))
+	if (!accept_line(r, (size_t)size - 2))
 		r->len = 0;
 	memcpy(out, r->line, r->len);
 	memcpy(out + r->len, "\n", 2);

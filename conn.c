@@ -478,6 +478,11 @@ conn_close(struct conn *c)
 	}
 	if (c->tls)
 		tls_free(c->tls);
+	/* Closing over unread input would reset the connection, and the other
+	 * side could lose our last words. */
+	shutdown(c->fd, SHUT_WR);
+	while (recv(c->fd, c->input, INPUT_SIZE, MSG_DONTWAIT) == INPUT_SIZE)
+		;
 	close(c->fd);
 	explicit_bzero(c->input, sizeof(c->input));
 	buf_wipe(&c->output);

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "address.h"
 #include "clock.h"
 #include "header.h"
 
@@ -248,6 +249,26 @@ message_finish(struct message *m, struct data_reader *reader)
 		refuse(m, "554 5.4.6 Too many hops: more than 50 Received "
 			  "fields, this is a mail loop");
 	return m->fault;
+}
+
+static void
+qualify(char **address, const char *domain)
+{
+	char *complete;
+
+	if (!**address || address_is_qualified(*address))
+		return;
+	complete = xasprintf("%s@%s", *address, domain);
+	free(*address);
+	*address = complete;
+}
+
+void
+message_qualify(struct message *m, const char *domain)
+{
+	qualify(&m->sender, domain);
+	for (size_t i = 0; i < m->recipient_count; i++)
+		qualify(&m->recipients[i].address, domain);
 }
 
 void

@@ -75,6 +75,9 @@ size_t message_read(struct message *, struct data_reader *, const char *,
  * message. */
 const char *message_finish(struct message *, struct data_reader *);
 
+/* Gives the domain to every envelope address that has none. */
+void message_qualify(struct message *, const char *domain);
+
 /* Removes Bcc and adds Date, Message-ID and From where they are missing. from
  * is the value for From; NULL: the envelope sender, if there is one. */
 void message_complete(struct message *, const char *hostname,

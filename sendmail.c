@@ -33,8 +33,12 @@ static const char default_socket[] = "/run/smarthost/socket";
 
 struct job {
 	struct sendmail_options options;
-	const char *config;     /* -c or -C, or NULL */
 	struct draft draft;
+	struct setup setup;   /* if the configuration could be read */
+	bool configured;
+	bool may_read_later;  /* somebody else can: the daemon */
+	struct buf config_error;
+	char hostname[256];
 };
 
 static int
@@ -104,103 +108,107 @@ submit_to_daemon(struct job *j, const char *path, int *status)
 
 /* From this process, as the configuration says. */
 static int
-submit_here(struct job *j, struct setup *s)
+submit_here(struct job *j)
 {
-	struct buf from = {0};
+	const char *hostname = j->setup.config.hostname;
 	struct origin origin = {.protocol = "local"};
+	struct buf from = {0};
 	struct verdict v;
 	struct queue *q;
 
 	buf_addf(&from, "%s (uid %u)", buf_text(&j->draft.user),
 	    (unsigned)getuid());
 	origin.from = from.data;
-	message_add_received(j->draft.message, &origin, s->config.hostname);
-	buf_free(&from);
-	setup_relays(s, -1, j->options.verbose);
-	q = queue_new(&s->config, s->relays, true);
 	message_forget_results(j->draft.message);
+	message_qualify(j->draft.message, hostname);
+	message_add_received(j->draft.message, &origin, hostname);
+	setup_relays(&j->setup, -1, j->options.verbose);
+	q = queue_new(&j->setup.config, j->setup.relays, true);
 	queue_submit(q, j->draft.message, &v);
 	j->draft.message = NULL;
 	queue_free(q);
+	buf_free(&from);
 	if (v.outcome != SENT)
 		explain(j, "the relay", &v);
 	return status_of(&v);
 }
 
-/* Whether somebody else may be able to send it later although this process
- * has no configuration: the daemon, which may read it. */
-static bool
-may_pass_later(const char *path, bool daemon_is_there)
+static void
+add_sentence(struct buf *out, const struct buf *sentences)
 {
-	return daemon_is_there ||
-	    (path && access(path, R_OK) != 0 && errno == EACCES);
+	size_t len = strcspn(buf_text(sentences), "\n");
+
+	buf_adds(out, out->len ? "; " : "");
+	buf_add(out, buf_text(sentences), len);
 }
 
 /* There is no daemon, or it cannot take the message now. */
 static int
 submit_directly(struct job *j, bool daemon_is_there)
 {
-	const char *path = setup_config_path(j->config);
 	struct buf why = {0};
-	struct setup s;
 	int status = EX_CONFIG;
 
-	if (setup_read(&s, path, &why)) {
-		log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
-						       : LOG_TO_NOWHERE,
-		    LOG_AS_TEXT, s.config.log_level);
-		if (setup_prepare(&s, &why))
-			status = submit_here(j, &s);
-		setup_free(&s);
-	} else if (may_pass_later(path, daemon_is_there)) {
-		status = EX_TEMPFAIL;
+	if (!j->configured) {
+		add_sentence(&j->draft.why, &j->config_error);
+		return daemon_is_there || j->may_read_later ? EX_TEMPFAIL
+							    : EX_CONFIG;
 	}
-	if (why.len && why.data[why.len - 1] == '\n')
-		why.data[--why.len] = '\0';
-	if (why.len)
-		buf_addf(&j->draft.why, "%s%s", j->draft.why.len ? "; " : "", why.data);
+	log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
+					       : LOG_TO_NOWHERE,
+	    LOG_AS_TEXT, j->setup.config.log_level);
+	if (setup_prepare(&j->setup, &why))
+		status = submit_here(j);
+	else
+		add_sentence(&j->draft.why, &why);
 	buf_free(&why);
 	return status;
 }
 
-/* Where the daemon listens, for a caller that may not read its configuration:
- * the environment, the configuration if it can be read, the default. */
-static void
-find_socket(const struct job *j, struct buf *path)
+/* The socket of the daemon, or NULL when there is to be none: named by the
+ * environment, by the configuration if the caller may read it, or the
+ * default. -C means this process and that file. */
+static const char *
+daemon_socket(const struct job *j)
 {
 	const char *named = getenv("SMARTHOST_LISTEN_SOCKET");
-	struct buf ignored = {0};
-	struct setup s;
 
-	if (named && *named) {
-		buf_adds(path, named);
-	} else if (setup_read(&s, setup_config_path(j->config), &ignored)) {
-		if (s.config.listen.socket)
-			buf_adds(path, s.config.listen.socket);
-		setup_free(&s);
-	} else {
-		buf_adds(path, default_socket);
-	}
-	buf_free(&ignored);
+	if (j->options.config)
+		return NULL;
+	if (named && *named)
+		return strcmp(named, "none") == 0 ? NULL : named;
+	return j->configured ? j->setup.config.listen.socket : default_socket;
 }
 
 static int
 deliver(struct job *j)
 {
-	struct buf path = {0};
+	const char *path = daemon_socket(j);
 	int status = compose(&j->draft);
-	bool done = status != EX_OK;
 
-	/* -C means this process and that file. */
-	if (!done && !j->options.config) {
-		find_socket(j, &path);
-		if (path.len && strcmp(path.data, "none") != 0)
-			done = submit_to_daemon(j, path.data, &status);
-		buf_free(&path);
-	}
-	if (!done)
+	if (status == EX_OK &&
+	    (!path || !submit_to_daemon(j, path, &status)))
 		status = submit_directly(j, status == EX_TEMPFAIL);
 	return status == EX_OK ? EX_OK : complain(j, status);
+}
+
+/* Reads what can be read: a caller without access to the configuration has
+ * the daemon. */
+static void
+configure(struct job *j, const char *option)
+{
+	const char *path = setup_config_path(
+	    j->options.config ? j->options.config : option);
+
+	j->configured = setup_read(&j->setup, path, &j->config_error);
+	j->may_read_later = !j->configured && !j->options.config && path &&
+	    access(path, R_OK) != 0 && errno == EACCES;
+	if (gethostname(j->hostname, sizeof(j->hostname)) != 0 ||
+	    !j->hostname[0])
+		snprintf(j->hostname, sizeof(j->hostname), "localhost");
+	j->hostname[sizeof(j->hostname) - 1] = '\0';
+	j->draft.hostname = j->configured ? j->setup.config.hostname
+					  : j->hostname;
 }
 
 static int
@@ -225,18 +233,19 @@ run_mode(struct job *j)
 int
 sendmail_main(int argc, char **argv, const char *config)
 {
-	struct job j = {.config = config, .draft.options = &j.options};
+	struct job j = {.draft.options = &j.options};
 	const char *bad = NULL;
 	int status;
 
 	if (sendmail_options(&j.options, argc, argv, &bad)) {
-		if (j.options.config)
-			j.config = j.options.config;
+		configure(&j, config);
 		status = run_mode(&j);
 	} else {
 		buf_addf(&j.draft.why, "the option %.20s needs a value", bad);
 		status = complain(&j, EX_USAGE);
 	}
 	compose_free(&j.draft);
+	setup_free(&j.setup);
+	buf_free(&j.config_error);
 	return status;
 }

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "address.h"
 #include "clock.h"
 #include "command.h"
 #include "config.h"
@@ -91,18 +90,9 @@ verb_helo(struct session *s, const char *arguments)
 	hello(s, arguments, false);
 }
 
-/* An address without a domain is one of this host. */
 static void
-qualify(const struct session *s, struct buf *mailbox)
+start_transaction(struct session *s, const struct buf *sender)
 {
-	if (mailbox->len && !address_is_qualified(mailbox->data))
-		buf_addf(mailbox, "@%s", s->config->hostname);
-}
-
-static void
-start_transaction(struct session *s, struct buf *sender)
-{
-	qualify(s, sender);
 	s->message = message_new(queue_budget(s->queue),
 	    s->config->listen.max_message);
 	message_set_sender(s->message, buf_text(sender));
@@ -134,14 +124,6 @@ verb_mail(struct session *s, const char *arguments)
 }
 
 static void
-add_recipient(struct session *s, struct buf *mailbox)
-{
-	qualify(s, mailbox);
-	message_add_recipient(s->message, mailbox->data);
-	say(s, "250 2.1.5 Recipient ok");
-}
-
-static void
 verb_rcpt(struct session *s, const char *arguments)
 {
 	struct buf mailbox = {0};
@@ -155,7 +137,9 @@ verb_rcpt(struct session *s, const char *arguments)
 	else if ((refusal = command_rcpt(arguments, &mailbox)))
 		say(s, refusal);
 	else
-		add_recipient(s, &mailbox);
+		say(s, "250 2.1.5 Recipient ok");
+	if (s->reply.data[0] == '2')
+		message_add_recipient(s->message, mailbox.data);
 	buf_free(&mailbox);
 }
 
@@ -360,6 +344,7 @@ complete_message(struct session *s)
 		buf_addc(&from, strchr("();\\\"", *c) ? '?' : *c);
 	buf_addf(&from, " (%s)", s->client->name);
 	origin.from = from.data;
+	message_qualify(s->message, s->config->hostname);
 	message_complete(s->message, s->config->hostname, NULL);
 	message_add_received(s->message, &origin, s->config->hostname);
 	buf_free(&from);

@@ -132,19 +132,22 @@ finish_open(struct smtp *s, struct verdict *v)
 bool
 smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
 {
-	struct buf why = {0};
 	struct addrinfo *list, *address;
+	struct buf why = {0};
+	struct verdict each;
 	bool open = false;
 
 	if (s->chat.conn)
 		drop_connection(s);
 	s->chat.deadline = deadline;
 	list = dial_resolve(s->upstream, &why);
-	if (!list)
-		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
-		    buf_text(&why));
-	for (address = list; address && !open; address = address->ai_next)
-		open = open_address(s, address, &why, v);
+	verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
+	    buf_text(&why));
+	for (address = list; address && !open; address = address->ai_next) {
+		open = open_address(s, address, &why, &each);
+		if (each.stage >= v->stage) /* the one that came furthest */
+			*v = each;
+	}
 	if (list)
 		freeaddrinfo(list);
 	buf_free(&why);

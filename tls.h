@@ -24,6 +24,11 @@ struct buf;
  * is valid now, its subjectAltName holds the name, no signature on the way is
  * SHA-1 and no RSA key is shorter than 2048 bits. There is no way to turn
  * that off.
+ *
+ * What lies behind: trust.c holds the anchors, certificate.c and der.c read
+ * certificates, chain.c judges those of the peer, chain_explain.c says why
+ * not, profile.c says what we offer. Only tls.c, chain.c, chain_explain.c and
+ * profile.c know BearSSL.
  */
 
 /* The trusted anchors; never changes after loading, so threads share it. */
@@ -43,8 +48,10 @@ size_t tls_trust_skipped(const struct tls_trust *);
 struct tls;
 
 /* A connection that expects a certificate for name, a DNS name that is not
- * empty; it is also sent as SNI, without a trailing dot. trust must outlive
- * the connection. Never fails; the caller frees it with tls_free(). */
+ * empty; it is also sent as SNI, without a trailing dot. An IP address is
+ * looked for among the iPAddresses of the certificate, and never sent. trust
+ * must outlive the connection. Never fails; the caller frees it with
+ * tls_free(). */
 struct tls *tls_client_new(const struct tls_trust *, const char *name);
 
 /* Overwrites the keys and frees. Sends nothing. */
@@ -53,7 +60,7 @@ void tls_free(struct tls *);
 enum tls_state {
 	TLS_WANTS_READ = 1,    /* records may arrive: poll for POLLIN */
 	TLS_WANTS_WRITE = 2,   /* records wait to be sent: poll for POLLOUT */
-	TLS_READY = 4,         /* the handshake is done */
+	TLS_READY = 4,         /* the handshake is done; stays set */
 	TLS_HAS_INPUT = 8,     /* tls_take() would return bytes */
 	TLS_TAKES_OUTPUT = 16, /* tls_give() would take bytes */
 	TLS_CLOSED = 32,       /* the peer said goodbye (close_notify) or hung
@@ -64,8 +71,10 @@ enum tls_state {
 
 /* Moves whatever the socket takes and gives right now, in both directions,
  * without ever blocking (MSG_DONTWAIT, MSG_NOSIGNAL), and returns a set of
- * enum tls_state. After a send has failed it goes on reading, so that a
- * reply that came before the reset is not lost. */
+ * enum tls_state. One call moves a bounded amount, and reads no further while
+ * decrypted input waits to be taken. After a send has failed it goes on
+ * reading, so that a reply that came before the reset is not lost: pump and
+ * take until there is no TLS_HAS_INPUT. */
 unsigned tls_pump(struct tls *, int fd);
 
 /* Takes up to max decrypted bytes; 0 when there are none now. */
@@ -90,8 +99,8 @@ void tls_explain(const struct tls *, struct buf *sentence);
 /* For the log: "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"; "" before TLS_READY. */
 const char *tls_description(const struct tls *);
 
-/* Appends the 16 bytes of HMAC-MD5(key, text), for CRAM-MD5 (RFC 2195);
- * here because this is the only file that includes BearSSL. */
+/* Writes HMAC-MD5(key, text) to digest, for CRAM-MD5 (RFC 2195); here because
+ * BearSSL stays behind this header. */
 void tls_hmac_md5(const void *key, size_t key_len, const void *text,
     size_t text_len, unsigned char digest[16]);
 

@@ -7,7 +7,8 @@ A fault has a step and a kind.  Steps: connect, banner, ehlo, starttls,
 handshake, ehlo2 (inside TLS), auth, mail, rcpt (the first), rcpt2 (the
 second), data, body, dot, rset, quit.  The kinds for the answer to a command
 are the methods Session.fault_*; those for the handshake and for the body are
-the methods handshake_* and body_*.
+the methods handshake_* and body_*.  At the dot "accept_" may stand before a
+kind: the message has been taken all the same.
 
 Everything that a connection sent is kept, and every message that was taken:
 by its envelope and with the exact bytes between DATA and the final dot.
@@ -38,6 +39,10 @@ REFUSALS = {"421": b"421 4.3.2 shutting down\r\n",
             "451": b"451 4.3.0 not now\r\n",
             "550": b"550 5.7.1 never\r\n",
             "552": b"552 5.3.4 too much\r\n"}
+
+# Faults in spite of which what was asked for is done.
+TAKING = ("8bit", "lf", "bare", "extra", "double", "huge", "huge_multi",
+          "slow", "no_goodbye", "closing")
 
 # What follows an answer in `extra`.
 UNASKED = b"250 2.0.0 unasked\r\n"
@@ -200,6 +205,16 @@ class Wire:
         self.sock.close()
 
 
+def will_take(fault, normal):
+    """Whether the answer to the dot, with that fault, stands for a message
+    that was taken."""
+    if not fault:
+        return normal[:1] == b"2"
+    if fault.kind == "raw":
+        return fault.done
+    return fault.kind in TAKING or fault.kind.startswith("accept_")
+
+
 class Session:
     """One connection."""
 
@@ -278,15 +293,18 @@ class Session:
         if name in self.relay.replies:
             normal = self.relay.replies[name].encode() + b"\r\n"
         fault = self.relay.take(step)
+        if step == "dot" and will_take(fault, normal):
+            self.take_message()  # before the client can know of it
         if not fault:
             self.wire.send(normal)
             return normal[:1] in b"23"
-        if fault.kind in REFUSALS:
-            return self.refuse(fault.kind)
-        if fault.kind == "raw":
+        kind = fault.kind.removeprefix("accept_")
+        if kind in REFUSALS:
+            return self.refuse(kind)
+        if kind == "raw":
             self.wire.send(fault.data)
             return fault.done
-        return getattr(self, "fault_" + fault.kind)(normal)
+        return getattr(self, "fault_" + kind)(normal)
 
     def refuse(self, code):
         self.wire.send(REFUSALS[code])
@@ -414,32 +432,6 @@ class Session:
             time.sleep(SLOW)
         return True
 
-    # The dot, when the message has been taken in truth
-
-    def accepting(self, kind):
-        self.take_message()
-        if kind == "451":
-            return self.refuse(kind)
-        return getattr(self, "fault_" + kind)(b"250 2.0.0 ok taken\r\n")
-
-    def fault_accept_drop(self, _):
-        return self.accepting("drop")
-
-    def fault_accept_rst(self, _):
-        return self.accepting("rst")
-
-    def fault_accept_hang(self, _):
-        return self.accepting("hang")
-
-    def fault_accept_partial(self, _):
-        return self.accepting("partial")
-
-    def fault_accept_malformed(self, _):
-        return self.accepting("malformed")
-
-    def fault_accept_451(self, _):
-        return self.accepting("451")
-
     def fault_tls_alert(self, _normal):
         self.wire.fatal_alert()
         raise Gone("alert")
@@ -452,14 +444,11 @@ class Session:
     def fault_no_goodbye(self, normal):
         """A whole answer, then FIN without close_notify."""
         self.wire.send(normal)
-        if normal[:3] == b"250":
-            self.take_message()
         raise Gone("no_goodbye")
 
     def fault_closing(self, normal):
         """The answer and at once a 421, then the end."""
-        self.wire.send(normal + b"421 4.3.2 shutting down\r\n")
-        self.take_message()
+        self.wire.send(normal + REFUSALS["421"])
         raise Gone("closing")
 
     # The handshake; the client's hello has not been read
@@ -705,8 +694,8 @@ class Session:
         if not self._recipients:
             self.empty_body = self._body
             self.answer("dot", "554 5.5.1 no valid recipients")
-        elif self.answer("dot", "250 2.0.0 ok taken"):
-            self.take_message()
+        else:
+            self.answer("dot", "250 2.0.0 ok taken")
         self.reset_envelope()
 
     def take_message(self):

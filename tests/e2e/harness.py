@@ -48,7 +48,7 @@ REFUSED = (67, 69, 77)
 def environment(extra=None):
     """The environment of the tests without what configures smarthost."""
     env = {key: value for key, value in os.environ.items()
-           if not key.startswith(("SMARTHOST_", "SSL_CERT_"))}
+           if not key.startswith(("SMARTHOST_", "SSL_CERT_", "PYTEST_"))}
     env.update(extra or {})
     return {key: str(value) for key, value in env.items()}
 

@@ -57,7 +57,7 @@ def swaks_socket(daemon, place, status=0):
 
 def curl(daemon, place, status=0):
     path = place / "mail.txt"
-    path.write_bytes(TEXT.format("curl").replace("\n", "\r\n").encode())
+    path.write_bytes(TEXT.format("curl").encode())
     run("curl", "--silent", "--show-error", "--crlf",
         f"smtp://127.0.0.1:{daemon.port}/client.test",
         "--mail-from", "a@example.test", "--mail-rcpt", "b@example.test",

@@ -7,11 +7,12 @@ import signal
 import socket
 import stat
 import threading
+import time
 
 import pytest
 
 from badrelay import Fault
-from harness import CONFIG, Conversation, message
+from harness import CONFIG, WAIT, Conversation, message
 
 GOOD_END = b"\r\n.\r\n"
 NEXT = (b"MAIL FROM:<evil@example.test>\r\nRCPT TO:<evil@example.test>\r\n"
@@ -242,8 +243,10 @@ def test_empty_connections_leave_no_line(daemon):
     before = daemon.log.raw
     assert daemon.stop() == 0
     assert b"listening" in before
-    names = [event["event"] for event in daemon.log.events]
-    assert not set(names) - {"listening", "started", "stopped", "stopping"}
+    assert daemon.log.raw.startswith(before)
+    names = {event["event"] for event in daemon.log.events}
+    assert names <= {"listening", "upstream", "started", "stopping",
+                     "stopped"}
 
 
 # ---- Commands --------------------------------------------------------
@@ -257,13 +260,14 @@ BEFORE = {
     "EHLO under_score": (250,), "RSET": (250,), "NOOP": (250,),
     "NOOP x y": (250,), "VRFY root": (252, 502), "EXPN root": (502, 550),
     "HELP": (214, 502, 500), "QUIT": (221,), "quit": (221,),
-    "DATA": (503,), "RCPT TO:<b@x.test>": (503,), "": (500,),
+    "DATA": (503,), "RCPT TO:<b@x.test>": (503,), "": (500, 502),
     "TURN": (500, 502), "ETRN x": (500, 502), "DEBUG": (500, 502),
     "WIZ": (500, 502), "XCLIENT ADDR=1.2.3.4": (500, 502, 550),
     "XFORWARD ADDR=1.2.3.4": (500, 502, 550), "AUTH": (500, 501, 502, 503),
     "AUTH PLAIN AGEAYg==": (500, 502, 503, 504), "BDAT 3": (500, 502, 503),
-    "STARTTLS": (500, 502, 503, 454), "\x80\xff": (500,),
-    "\x00": (500,), "EHLOX": (500,), "MAILX FROM:<a@x.test>": (500,),
+    "STARTTLS": (500, 502, 503, 454), "\x80\xff": (500, 502),
+    "\x00": (500, 502), "EHLOX": (500, 502),
+    "MAILX FROM:<a@x.test>": (500, 502),
 }
 
 
@@ -521,7 +525,8 @@ def test_http_is_cut_off(first, daemon):
 
 @pytest.mark.parametrize("data", [
     bytes(range(256)) * 256, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    b"SSH-2.0-OpenSSH_9\r\n", b"\r\n" * 100, b"\n" * 100, b"\0" * 70000])
+    b"SSH-2.0-OpenSSH_9\r\n", b"\r\n" * 100, b"\n" * 100, b"\0" * 70000],
+    ids=["random", "TLS", "SSH", "CRLF", "LF", "NUL"])
 def test_garbage(data, daemon):
     """SE-14: refused in printable replies; others are served."""
     with daemon.connect() as client:
@@ -632,7 +637,9 @@ def test_max_clients(start, sections, relay):
     assert daemon.connect(daemon.socket).greeting.code == 220
     clients[0].expect(221, "QUIT")
     assert clients[0].reply() is None
-    assert daemon.connect().greeting.code == 220
+    until = time.monotonic() + WAIT
+    while daemon.connect().greeting.code != 220:
+        assert time.monotonic() < until
     for client in clients:
         client.close()
 
@@ -697,7 +704,7 @@ def test_open_relay_is_refused(address, start, sections, relay):
 
 
 @pytest.mark.parametrize("allow, served", [
-    ("private", True), ("192.0.2.0/24", True), ("anyone", True),
+    ("private", True), ("198.51.100.0/24", True), ("anyone", True),
     ("loopback", True)])
 def test_loopback_may_always(allow, served, start, sections, relay):
     one = relay()
@@ -718,7 +725,7 @@ def own_address():
 
 
 @pytest.mark.parametrize("allow, served", [
-    ("192.0.2.0/24", False), ("{own}", True), ("{own}/32", True),
+    ("198.51.100.0/24", False), ("{own}", True), ("{own}/32", True),
     ("anyone", True)])
 def test_allow(allow, served, start, sections, relay):
     own = own_address()
@@ -794,7 +801,8 @@ def test_stops_when_idle(number, daemon):
 
 
 def test_stop_lets_data_finish(daemon):
-    """421 at the next command, but a DATA being received may finish."""
+    """421 at the next command, but a DATA being received may finish; that
+    no attempt begins after the stop may make it a 451."""
     with daemon.connect() as idle, daemon.connect() as busy:
         idle.ehlo()
         busy.ehlo()
@@ -805,10 +813,10 @@ def test_stop_lets_data_finish(daemon):
         idle.send("NOOP\r\n")
         assert {reply.code for reply in idle.rest()} <= {250, 421}
         busy.send(b"y\r\n.\r\n")
-        replies = busy.rest()
-        assert replies[0].code == 250
+        code = busy.rest()[0].code
+        assert code in (250, 451)
     assert daemon.wait_exit() == 0
-    assert daemon.relay.copies() == 1
+    assert daemon.relay.copies() == (code == 250)
 
 
 def test_stop_waits_for_the_answer_to_the_dot(start, sections, relay):
