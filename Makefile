@@ -94,6 +94,7 @@ check:
 	@sh tests/setup.sh check
 	@$(MAKE) -j$$(nproc) $(GCC) all units
 	@$(MAKE) -j$$(nproc) $(CLANG) all units
+	@$(MAKE) static
 	@$(MAKE) measure
 	@$(MAKE) $(GCC) unit
 	@$(MAKE) $(GCC) e2e
@@ -148,7 +149,8 @@ bench: $(BIN)
 # has the three names of glibc's that they ask for.
 static:
 	@sh tests/setup.sh static
-	musl-gcc -static -s -std=c11 -D_GNU_SOURCE -DSMARTHOST_VERSION=\"$(VERSION)\" \
+	@echo '  LINK  smarthost-static'
+	$(V)musl-gcc -static -s -std=c11 -D_GNU_SOURCE -DSMARTHOST_VERSION=\"$(VERSION)\" \
 	    -idirafter /usr/include -Os -fno-strict-overflow \
 	    -fstack-protector-strong -Wl,-z,relro,-z,now,-z,noexecstack \
 	    -o smarthost-static $(SOURCES) conf/container/fortify.c \

@@ -14,7 +14,10 @@
 #include "config.h"
 #include "message.h"
 
-enum { PIECE = 32 * 1024 };
+enum {
+	PIECE = 32 * 1024,
+	LINE_LIMIT = 990,
+};
 
 static bool
 write_whole(int fd, const void *data, size_t len)
@@ -50,18 +53,36 @@ write_body(int fd, const struct message *m)
 	return ok;
 }
 
+/* All recipients in one field, folded before a line gets too long. */
+static void
+add_envelope(struct buf *out, const struct message *m)
+{
+	size_t line_start;
+
+	buf_addf(out, "X-Envelope-From: %s\r\n",
+	    *m->sender ? m->sender : "<>");
+	line_start = out->len;
+	buf_adds(out, "X-Envelope-To: ");
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		const char *address = m->recipients[i].address;
+
+		buf_adds(out, i ? "," : "");
+		if (out->len - line_start + strlen(address) > LINE_LIMIT) {
+			buf_adds(out, "\r\n");
+			line_start = out->len;
+		}
+		buf_addf(out, "%s%s", i ? " " : "", address);
+	}
+	buf_adds(out, "\r\n");
+}
+
 static bool
 write_message(int fd, const struct message *m)
 {
 	struct buf head = {0};
 	bool ok;
 
-	buf_addf(&head, "X-Envelope-From: %s\r\nX-Envelope-To: ",
-	    *m->sender ? m->sender : "<>");
-	for (size_t i = 0; i < m->recipient_count; i++)
-		buf_addf(&head, "%s%s", i ? ",\r\n " : "",
-		    m->recipients[i].address);
-	buf_adds(&head, "\r\n");
+	add_envelope(&head, m);
 	buf_add(&head, buf_text(&m->header), m->header.len);
 	buf_adds(&head, "\r\n");
 	ok = write_whole(fd, head.data, head.len) && write_body(fd, m) &&

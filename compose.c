@@ -84,34 +84,39 @@ found_recipient(void *context, const char *mailbox, size_t len)
 	free(text);
 }
 
-/* Every address once: the same one in To and on the command line is one
- * recipient. Sorted to find them, since there may be thousands. */
 static int
-compare_recipients(const void *a, const void *b)
+compare_addresses(const void *a, const void *b)
 {
-	const struct recipient *x = a, *y = b;
+	const struct recipient *const *x = a, *const *y = b;
+	int order = strcmp((*x)->address, (*y)->address);
 
-	return strcmp(x->address, y->address);
+	return order ? order : (*x > *y) - (*x < *y);
 }
 
+/* Every address once, and the first of each stays where it is: the same one
+ * in To and on the command line is one recipient. Sorted to find them, since
+ * there may be thousands. */
 static void
 drop_duplicates(struct message *m)
 {
+	struct recipient **sorted = xcalloc(m->recipient_count,
+	    sizeof(struct recipient *));
 	size_t kept = 0;
 
-	if (m->recipient_count < 2)
-		return;
-	qsort(m->recipients, m->recipient_count, sizeof(*m->recipients),
-	    compare_recipients);
-	for (size_t i = 1; i < m->recipient_count; i++) {
-		struct recipient *r = &m->recipients[i];
-
-		if (strcmp(m->recipients[kept].address, r->address) != 0)
-			m->recipients[++kept] = *r;
-		else
-			free(r->address);
-	}
-	m->recipient_count = kept + 1;
+	for (size_t i = 0; i < m->recipient_count; i++)
+		sorted[i] = &m->recipients[i];
+	qsort(sorted, m->recipient_count, sizeof(struct recipient *),
+	    compare_addresses);
+	for (size_t i = m->recipient_count; i-- > 1;)
+		if (strcmp(sorted[i]->address, sorted[i - 1]->address) == 0) {
+			free(sorted[i]->address);
+			sorted[i]->address = NULL;
+		}
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].address)
+			m->recipients[kept++] = m->recipients[i];
+	m->recipient_count = kept;
+	free(sorted);
 }
 
 /* -t: the recipients are in the header; with Resent- fields, in those. */
@@ -137,6 +142,21 @@ extract_recipients(struct draft *d)
 	return broken;
 }
 
+/* A recipient of the command line, or several, separated by commas. */
+static void
+add_argument(struct draft *d, const char *argument)
+{
+	struct buf shown = {0};
+
+	if (address_list(argument, strlen(argument), found_recipient, d) &&
+	    !d->why.len) {
+		buf_add_printable(&shown, argument, strlen(argument), 100);
+		buf_addf(&d->why, "the recipient \"%s\" is not an address",
+		    buf_text(&shown));
+	}
+	buf_free(&shown);
+}
+
 /* The recipients of -t and of the command line together. */
 static int
 collect_recipients(struct draft *d)
@@ -148,8 +168,7 @@ collect_recipients(struct draft *d)
 		buf_addf(&d->why, "%zu addresses in the header cannot be read",
 		    broken);
 	for (size_t i = 0; i < o->recipient_count && !d->why.len; i++)
-		address_list(o->recipients[i], strlen(o->recipients[i]),
-		    found_recipient, d);
+		add_argument(d, o->recipients[i]);
 	if (d->why.len)
 		return EX_DATAERR;
 	drop_duplicates(d->message);

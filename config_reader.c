@@ -151,7 +151,7 @@ section_text(const struct reader *r)
 	size_t len = without_blanks(s, r->len - 1);
 
 	if (!len || s[len - 1] != ']' || memchr(s, ']', len - 1) ||
-	    len - 1 > SECTION_NAME_MAX)
+	    len - 1 > SECTION_NAME_MAX || is_blank(*s))
 		return NULL;
 	return xstrndup(s, without_blanks(s, len - 1));
 }
@@ -172,7 +172,8 @@ enter_section(struct reader *r, char *text)
 		draft_complain(r->draft, &place, "[%s] is not supported by "
 		    "this version", word);
 	else
-		block = draft_block(r->draft, section, name, &place);
+		block = draft_block(r->draft, section,
+		    name ? name + strspn(name, " \t") : NULL, &place);
 	if (block && block->header) {
 		draft_complain(r->draft, &place, "[%s] was there before, in "
 		    "line %u; write its keys there", word, block->header);
@@ -183,7 +184,7 @@ enter_section(struct reader *r, char *text)
 	}
 }
 
-static void
+static bool
 start_section(struct reader *r)
 {
 	struct place place = {.where = r->number};
@@ -197,6 +198,7 @@ start_section(struct reader *r)
 		draft_complain(r->draft, &place, "a section is [name], at "
 		    "most %d bytes, and nothing behind it", SECTION_NAME_MAX);
 	free(text);
+	return r->block;
 }
 
 /* Whether inih gets the line; it must not see one longer than most. */
@@ -206,16 +208,18 @@ accept_line(struct reader *r, size_t most)
 	struct place place = place_of(r);
 	const char *fault = line_fault(r->line, r->len);
 
-	if (fault)
+	if (fault) {
 		draft_complain(r->draft, &place, "%s", fault);
-	else if (is_empty(r->line, r->len))
 		return false;
-	else if (*r->line == '[')
-		start_section(r);
-	else if (r->len > most)
+	}
+	if (is_empty(r->line, r->len))
+		return false;
+	if (r->len > most) {
 		draft_complain(r->draft, &place, "longer than %zu bytes; a "
 		    "long secret goes into a password_file", most);
-	return !fault && r->len <= most;
+		return false;
+	}
+	return *r->line != '[' || start_section(r);
 }
 
 /* As fgets(3), for inih. */

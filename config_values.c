@@ -147,10 +147,10 @@ add_quantity(struct buf *out, int64_t quantity, const struct unit *units)
 {
 	const struct unit *best = units;
 
-	for (const struct unit *unit = units; unit->suffix; unit++)
-		if (quantity && quantity % unit->factor == 0 &&
-		    unit->factor >= best->factor)
-			best = unit;
+	for (const struct unit *u = units; quantity && u->suffix; u++)
+		if (quantity % u->factor == 0 &&
+		    (quantity % best->factor || u->factor >= best->factor))
+			best = u;
 	buf_addf(out, "%lld%s", (long long)(quantity / best->factor),
 	    best->suffix);
 }

@@ -117,7 +117,6 @@ watch_signals(void)
 	sigaddset(&s->signals, SIGINT);
 	sigaddset(&s->signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &s->signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	if (pipe2(fds, O_CLOEXEC) == 0) {
 		s->write_fd = fds[1];
 		if (thread_start(wait_for_signal, s))

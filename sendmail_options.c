@@ -18,9 +18,9 @@ enum value {
 static enum value
 value_of(char option)
 {
-	if (strchr("fFrCBNRVhLXOpA", option))
+	if (strchr("fFrCBNRVhLXOopA", option))
 		return DEMANDED;
-	return strchr("bodeqmM", option) ? JOINED : FLAG;
+	return strchr("bdeqmM", option) ? JOINED : FLAG;
 }
 
 static enum sendmail_mode
@@ -48,6 +48,8 @@ set_flag(struct sendmail_options *o, char option)
 		o->dot_is_content = true;
 	else if (option == 'v')
 		o->verbose = true;
+	else if (option == 'I')
+		o->mode = MODE_ALIASES;
 }
 
 static void
@@ -66,7 +68,7 @@ set_value(struct sendmail_options *o, char option, const char *value)
 		break;
 	case 'b':
 		o->mode = mode_of(*value);
-		o->unsupported = value - 2;
+		o->unsupported = value - 1;
 		break;
 	case 'q':
 		o->mode = MODE_QUEUE_RUN;

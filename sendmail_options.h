@@ -8,7 +8,7 @@
 enum sendmail_mode {
 	MODE_DELIVER,     /* -bm, and the default */
 	MODE_QUEUE_LIST,  /* -bp, mailq */
-	MODE_ALIASES,     /* -bi, newaliases */
+	MODE_ALIASES,     /* -bi, -I, newaliases */
 	MODE_QUEUE_RUN,   /* -q */
 	MODE_UNSUPPORTED, /* -bs -bv -bd -bt: not by this version */
 };
@@ -16,7 +16,8 @@ enum sendmail_mode {
 /* What the command line asks for. The strings are those of argv. */
 struct sendmail_options {
 	enum sendmail_mode mode;
-	const char *unsupported; /* the option, for MODE_UNSUPPORTED */
+	const char *unsupported; /* the letters of the option, for
+	                          * MODE_UNSUPPORTED */
 	const char *sender;      /* -f, -r; NULL: the calling user */
 	const char *full_name;   /* -F */
 	const char *config;      /* -C */

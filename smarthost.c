@@ -4,6 +4,7 @@
  * status (sysexits).
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,8 @@ main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
 
 	open_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is answered for */
 	if (is_sendmail_name(name))
 		return command_sendmail(&call);
 	call.argc--, call.argv++;

@@ -142,9 +142,21 @@ def test_direct_wait_cuts_before_the_end_of_data(start, sections, relay):
     daemon = start(sections(one, {"queue": {"direct_wait": "1s"}}))
     answer = send(daemon)
     assert answer.code == 451
-    one.wait_ended()
     assert one.copies() == 0
     assert send(daemon).code in (250, 451)
+
+
+@pytest.mark.parametrize("step, kind", [
+    ("mail", "malformed"), ("rcpt", "mixed"), ("data", "double"),
+    ("data", "hang"), ("dot", "malformed"), ("dot", "extra")])
+def test_connection_that_failed_is_closed_at_once(step, kind, start,
+                                                  sections, relay):
+    """It is of no use any more, and takes a place at the relay."""
+    one = relay(Fault(step, kind))
+    daemon = start(sections(one, {"upstream": {"idle": "10m"},
+                                  "queue": {"direct_wait": "1s"}}))
+    assert send(daemon).code == (250 if kind == "extra" else 451)
+    one.wait_ended()
 
 
 def test_direct_wait_does_not_cut_behind_it(start, sections, relay):

@@ -43,6 +43,7 @@ without(const char *s, size_t len, const char *name, struct buf *rest)
 
 	while (header_next(s, len, &at, &field)) {
 		require(at <= len);
+		require(at == len || (s[at] != ' ' && s[at] != '\t'));
 		require_field(&field, s + from, s + at);
 		buf_add(rest, s + from, (size_t)(field.start - s) - from);
 		if (field_is(&field, name))
