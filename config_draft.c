@@ -85,7 +85,7 @@ add_line(struct buf *out, const struct draft *draft, const struct place *place)
 	else if (block)
 		buf_addf(out, ": [%s]", block->section->name);
 	if (place->key)
-		buf_addf(out, "%s%s", block ? " " : ": ", place->key);
+		buf_addf(out, " %s", place->key);
 }
 
 static void add_sentence(struct buf *, const struct draft *,
@@ -99,7 +99,8 @@ add_sentence(struct buf *out, const struct draft *draft,
 	char text[SENTENCE_BYTES];
 
 	if (place->where == IN_ENVIRONMENT && !place->block)
-		buf_adds(out, place->key);
+		buf_add_printable(out, place->key, strlen(place->key),
+		    SHOWN_BYTES);
 	else if (place->where == IN_ENVIRONMENT)
 		add_variable(out, place);
 	else
@@ -284,7 +285,7 @@ draft_set(struct draft *draft, struct block *block, const char *name,
 		complain_unknown(draft, &place);
 		return;
 	}
-	if (*value && !key_is_secret(key))
+	if (*value && !key_is_private(key))
 		place.value = value;
 	if (!may_be_set(draft, key, value, &place))
 		return;

@@ -225,8 +225,13 @@ key_is_secret(const struct key *key)
 }
 
 bool
+key_is_private(const struct key *key)
+{
+	return key_is_secret(key) || key->parse == parse_password_command;
+}
+
+bool
 key_is_password(const struct key *key)
 {
-	return key_is_secret(key) || key->parse == parse_password_file ||
-	    key->parse == parse_password_command;
+	return key_is_private(key) || key->parse == parse_password_file;
 }

@@ -41,9 +41,10 @@ bool section_has_later(const struct section *, const char *name);
 const char *section_nearest(const char *name);
 const char *section_nearest_key(const struct section *, const char *name);
 
-/* Whether its value must never be shown; and whether it is one of the ways
- * to say where the password is. */
+/* Whether its value is a secret; whether it may at least hold one and is not
+ * for sentences; whether it is one of the ways to say what the password is. */
 bool key_is_secret(const struct key *);
+bool key_is_private(const struct key *);
 bool key_is_password(const struct key *);
 
 /* A value to be read. The parse functions replace *member, or leave it as it

@@ -76,18 +76,16 @@ has_inline_comment(const char *s, size_t len)
 static const struct key *
 known_key(const struct reader *r)
 {
-	const struct key *key = NULL;
+	const struct key *key = r->block ? r->block->section->keys : NULL;
 	size_t len = 0;
-	char *name;
 
 	while (len < r->len && !is_blank(r->line[len]) &&
 	    !strchr("=:", r->line[len]))
 		len++;
-	name = xstrndup(r->line, len);
-	if (r->block)
-		key = section_key(r->block->section, name);
-	free(name);
-	return key;
+	for (; key && key->name; key++)
+		if (strlen(key->name) == len && !memcmp(key->name, r->line, len))
+			return key;
+	return NULL;
 }
 
 static struct place
@@ -284,11 +282,14 @@ take_pair(void *context, const char *section, const char *name,
 void
 config_read_text(struct draft *draft, const char *text, size_t len)
 {
-	struct reader r = {.draft = draft, .next = text, .end = text + len};
+	struct reader r = {.draft = draft, .next = text};
 	struct place place = {0};
 	int line;
 
-	if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+	if (!text)
+		r.next = "";
+	r.end = r.next + len;
+	if (len >= 3 && !memcmp(r.next, "\xef\xbb\xbf", 3))
 		r.next += 3;
 	line = ini_parse_stream(read_line, &r, take_pair, &r);
 	place.where = line > 0 ? (unsigned)line : 0;

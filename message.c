@@ -5,7 +5,6 @@
  */
 #include "message.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -135,9 +134,7 @@ add_to_body(struct message *m, char *data, size_t len)
 	while ((nul = memchr(nul, '\0', len - (size_t)(nul - data))))
 		*nul++ = ' ';
 	if (!body_write(&m->body, data, len))
-		refuse(m, errno == EFBIG
-			? "552 5.3.4 The message is too big for this host"
-			: "452 4.3.1 No room to keep the message, try again "
+		refuse(m, "452 4.3.1 No room to keep the message, try again "
 			  "later");
 }
 

@@ -92,6 +92,13 @@ delivery_send(struct delivery *d, struct message *m,
 }
 
 void
+delivery_rest(struct delivery *d)
+{
+	if (d->smtp && !smtp_rest(d->smtp))
+		hang_up(d);
+}
+
+void
 delivery_free(struct delivery *d)
 {
 	hang_up(d);
@@ -128,8 +135,10 @@ run_courier(void *argument)
 	struct delivery *d = delivery_new(queue_relay(c->queue, c->upstream));
 	struct submission *s;
 
-	while ((s = queue_take(c->queue, c->upstream)))
+	while ((s = queue_take(c->queue, c->upstream))) {
 		carry(c, d, s);
+		delivery_rest(d);
+	}
 	delivery_free(d);
 	queue_courier_left(c->queue);
 	free(c);

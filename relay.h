@@ -40,6 +40,10 @@ bool delivery_prepare(struct delivery *, int64_t deadline, struct verdict *);
  * once, before anything is counted as an attempt. */
 void delivery_send(struct delivery *, struct message *,
     const struct smtp_terms *, struct verdict *, struct attempt *);
+
+/* Between messages, with the verdict handed over: makes the connection ready
+ * for another, or hangs up. */
+void delivery_rest(struct delivery *);
 void delivery_free(struct delivery *);
 
 /* Starts a courier for that upstream of the queue: a thread that takes its

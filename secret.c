@@ -26,6 +26,7 @@ enum {
 	SECRET_MAX = 16 * 1024,
 	COMMAND_MS = 30 * 1000,
 	REAP_MS = 10, /* between two looks at a command that closed stdout */
+	NO_SUCH_PROGRAM = 127,
 };
 
 /* Somewhere to put a secret while nobody knows whether it is one. */
@@ -220,7 +221,8 @@ kill_and_reap(pid_t child)
 		;
 }
 
-/* Adds what was wrong with the end, or nothing. */
+/* Adds what was wrong with the end, or nothing. posix_spawn() may report a
+ * program that cannot be started in this way too. */
 static void
 explain_end(pid_t ended, int status, struct buf *why)
 {
@@ -230,6 +232,8 @@ explain_end(pid_t ended, int status, struct buf *why)
 		buf_adds(why, "its exit status was lost");
 	else if (WIFSIGNALED(status))
 		buf_addf(why, "killed by signal %d", WTERMSIG(status));
+	else if (WEXITSTATUS(status) == NO_SUCH_PROGRAM)
+		buf_adds(why, "cannot be started (exit status 127)");
 	else if (WEXITSTATUS(status))
 		buf_addf(why, "exit status %d", WEXITSTATUS(status));
 }

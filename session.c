@@ -5,6 +5,7 @@
  */
 #include "session.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -267,7 +268,8 @@ run_command(struct session *s, struct buf *line)
 		verb_foreign(s, "");
 		return;
 	}
-	while (line->len && strchr(" \t", line->data[line->len - 1]))
+	while (line->len && (line->data[line->len - 1] == ' ' ||
+				line->data[line->len - 1] == '\t'))
 		line->data[--line->len] = '\0';
 	if (has_control(line))
 		say(s, "500 5.5.2 Control character in a command");
@@ -333,6 +335,16 @@ receive(struct session *s, struct data_reader *reader)
 	return data_ended(reader);
 }
 
+/* What the client called itself, fit for a header: a name or an address
+ * literal has no other characters. */
+static void
+add_helo(struct buf *out, const char *helo)
+{
+	for (; *helo; helo++)
+		buf_addc(out, isalnum((unsigned char)*helo) ||
+				strchr("-._:[]", *helo) ? *helo : '?');
+}
+
 static void
 complete_message(struct session *s)
 {
@@ -340,8 +352,7 @@ complete_message(struct session *s)
 	struct origin origin = {
 		.protocol = s->extended ? "ESMTP" : "SMTP"};
 
-	for (const char *c = s->helo; *c; c++)
-		buf_addc(&from, strchr("();\\\"", *c) ? '?' : *c);
+	add_helo(&from, s->helo);
 	buf_addf(&from, " (%s)", s->client->name);
 	origin.from = from.data;
 	message_qualify(s->message, s->config->hostname);

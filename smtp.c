@@ -163,25 +163,6 @@ smtp_open_on(struct smtp *s, struct conn *c, int64_t deadline,
 	return open_conversation(s, v) && finish_open(s, v);
 }
 
-/* RSET after a transaction that was left open. Whatever goes wrong with it
- * says nothing about the next message. */
-static bool
-reset(struct smtp *s)
-{
-	struct verdict ignored;
-	struct answer a = {0};
-	bool ok = true;
-
-	if (s->needs_reset) {
-		s->chat.timeout = clock_earlier(RESET_TIMEOUT,
-		    s->upstream->timeout);
-		ok = chat_exchange(&s->chat, STAGE_MAIL, &a, &ignored, "RSET");
-		s->chat.timeout = s->upstream->timeout;
-	}
-	buf_free(&a.text);
-	return ok;
-}
-
 /* A fault on the first command of a connection that has served before: the
  * relay has closed it meanwhile, which says nothing about this message. */
 static bool
@@ -235,11 +216,6 @@ smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
 	s->chat.deadline = terms->deadline;
 	if (!may_be_sent(s, m, v))
 		return;
-	if (!reset(s)) {
-		chat_lost(&s->chat, STAGE_MAIL, v);
-		s->stale = true;
-		return;
-	}
 	transaction_run(&t, v);
 	s->needs_reset = t.left_open;
 	s->stale = looks_stale(s, v);
@@ -252,6 +228,21 @@ smtp_is_usable(struct smtp *s)
 	return s->chat.conn &&
 	    s->transactions < s->upstream->messages_per_connection &&
 	    !conn_input_waits(s->chat.conn) && !conn_error(s->chat.conn);
+}
+
+bool
+smtp_rest(struct smtp *s)
+{
+	struct verdict ignored;
+	struct answer a = {0};
+
+	if (s->needs_reset && smtp_is_usable(s)) {
+		s->chat.deadline = clock_now() + RESET_TIMEOUT;
+		s->needs_reset = !chat_exchange(&s->chat, STAGE_MAIL, &a,
+		    &ignored, "RSET");
+	}
+	buf_free(&a.text);
+	return !s->needs_reset && smtp_is_usable(s);
 }
 
 void

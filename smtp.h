@@ -61,6 +61,11 @@ bool smtp_was_stale(const struct smtp *);
 /* Whether it may carry another message: healthy, in step, not worn out. */
 bool smtp_is_usable(struct smtp *);
 
+/* To be called between two messages, when the verdict on the first is in safe
+ * hands: takes back a transaction that was left open. Returns whether the
+ * connection may carry another. */
+bool smtp_rest(struct smtp *);
+
 /* "TLSv1.2 ..." or NULL. */
 const char *smtp_tls(const struct smtp *);
 

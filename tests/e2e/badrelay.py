@@ -703,6 +703,7 @@ class Session:
                                self._parameters, self._body, self))
 
     def smtp_rset(self, _):
+        self.relay.rset_seen.set()
         self.reset_envelope()
         self.answer("rset", "250 2.0.0 ok")
 
@@ -754,7 +755,7 @@ class BadRelay:
         self.data_anyway = data_anyway  # 354 even without a recipient
         self.sessions, self.messages = [], []
         self.holding, self.release = threading.Event(), threading.Event()
-        self.dot_seen = threading.Event()
+        self.dot_seen, self.rset_seen = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self.last_sni = None

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from badrelay import Fault
-from harness import message
+from harness import WAIT, message
 
 
 def send(daemon, recipients=("b@example.test",), text=None,
@@ -113,6 +113,16 @@ def test_all_or_nothing(replies, code, which, pipelining, start, sections,
     one.recipients = {}
     assert send(daemon, names).code == 250
     assert one.messages[0].recipients == names
+
+
+def test_refused_transaction_is_not_left_open(start, sections, relay):
+    """RSET (or the end of the connection) follows the refusal, not the next
+    message: the relay keeps a file open for it."""
+    one = relay(recipients={"no@example.test": NO})
+    daemon = start(sections(one, {"upstream": {"idle": "10m"}}))
+    answer = send(daemon, ["b@example.test", "no@example.test"])
+    assert answer.code == 550
+    assert one.rset_seen.wait(WAIT) or one.sessions[0].ended.is_set()
 
 
 def test_more_than_one_transaction(start, sections, relay):

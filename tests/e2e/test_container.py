@@ -125,8 +125,8 @@ def test_sends(uid, container, tls_relay):
 
 
 def test_socket_of_the_container(container, tls_relay, place):
-    """A sidecar's sendmail, and one inside, both without configuration."""
-    daemon = container(upstream(tls_relay))
+    """For a sidecar's sendmail, which has no configuration."""
+    container(upstream(tls_relay))
     assert submit(place / "run" / "socket").code == 250
     result = harness.sendmail("b@example.test", stdin=message("outside"),
                               socket_path=place / "run" / "socket")
@@ -210,6 +210,7 @@ def test_no_anchors_is_said(root, tls_relay):
         ["chroot", str(root), "/smarthost", "sendmail", "b@example.test"],
         input=message(), capture_output=True, check=False, env={
             "PATH": os.environ["PATH"],
+            "SMARTHOST_HOSTNAME": "client.example.test",
             "SMARTHOST_QUEUE_DIRECTORY": "none",
             **{key: str(value) for key, value in env.items()}})
     assert result.returncode in (harness.CONFIG, harness.TEMPORARY)

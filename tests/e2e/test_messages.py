@@ -56,7 +56,8 @@ def check_wire(taken):
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", taken.body)
     assert taken.body == b"" or taken.body.endswith(b"\r\n")
     assert not re.search(rb"(?m)^\.(?!\.)", taken.body)
-    assert max(map(len, taken.body.split(b"\r\n"))) <= 998
+    # the dot that stuffs is not counted (RFC 5321 section 4.5.3.1.6)
+    assert max(map(len, taken.content.split(b"\r\n"))) <= 998
     assert b"\0" not in taken.body
 
 
@@ -260,7 +261,7 @@ def test_big(inlet):
 def test_hundred_recipients(inlet):
     names = [f"r{number}@example.test" for number in range(100)]
     taken = inlet(HEAD + b"\nx\n", recipients=names)
-    assert taken.recipients == names
+    assert sorted(taken.recipients) == sorted(names)
     assert len(inlet.relay.messages) == 1
 
 
@@ -309,7 +310,7 @@ def test_capture(start, place):
         text = text.replace(b"\r\n", b"\n")
         assert b"X-Envelope-From: a@example.test\n" in text.replace(
             b"<", b"").replace(b">", b"")
-        assert re.search(rb"X-Envelope-To: <?b@x.test>?, *<?c@x.test>?\n",
+        assert re.search(rb"X-Envelope-To: <?b@x.test>?,\s*<?c@x.test>?\n",
                          text)
         assert text.endswith(b"\n\n.x\n")
     assert {re.search(rb"Subject: (n\d)", text)[1] for text in texts} == {

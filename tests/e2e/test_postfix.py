@@ -30,8 +30,8 @@ def send(request, start, place):
         daemon = send.daemon = send.daemon or start(sections)
         try:
             with smtplib.SMTP(*daemon.address) as client:
-                refused = client.sendmail("a@example.test", recipients, text)
-                assert not refused
+                assert not client.sendmail("a@example.test", recipients,
+                                           text.replace(b"\n", b"\r\n"))
             return harness.Result(0, b"", b"")
         except smtplib.SMTPResponseException as error:
             status = TEMPORARY if error.smtp_code < 500 else REFUSED[0]

@@ -274,7 +274,8 @@ static const struct command_case command_cases[] = {
 	{"printf 'a\\0b'", NULL, "NUL"},
 	{"head -c 20000 /dev/zero", NULL, "more than 16 KB"},
 	{"yes", NULL, "more than 16 KB"},
-	{"/nonexistent/" "program", NULL, "cannot be started"},
+	{"/nonexistent/program", NULL, "cannot be started"},
+	{"sh -c 'exit 127'", NULL, "cannot be started (exit status 127)"},
 	{"/dev/null", NULL, "cannot be started"},
 	{"''", NULL, "cannot be started"},
 	/* as from a shell: no signal is blocked or ignored */
