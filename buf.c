@@ -225,30 +225,37 @@ base64_value(char c)
 	return digit ? (int)(digit - base64_digits) : -1;
 }
 
+/* Four digits, of which the last may be padding, to at most three bytes. */
+static bool
+add_group(struct buf *b, const char *s, size_t digits)
+{
+	uint32_t bits = 0;
+
+	for (size_t i = 0; i < 4; i++) {
+		int value = i < digits ? base64_value(s[i]) : 0;
+
+		if (value < 0)
+			return false;
+		bits = bits << 6 | (uint32_t)value;
+	}
+	for (size_t i = 0; i + 1 < digits; i++)
+		buf_addc(b, (char)(bits >> (16 - 8 * i)));
+	return true;
+}
+
 bool
 buf_add_unbase64(struct buf *b, const char *s, size_t len)
 {
 	size_t before = b->len, padding = 0;
+	bool ok = len % 4 == 0;
 
-	if (len % 4)
-		return false;
-	while (padding < 2 && padding < len && s[len - 1 - padding] == '=')
+	while (ok && padding < 2 && padding < len && s[len - 1 - padding] == '=')
 		padding++;
-	for (size_t i = 0; i < len; i += 4) {
-		size_t digits = i + 4 == len ? 4 - padding : 4;
-		uint32_t bits = 0;
-
-		for (size_t k = 0; k < 4; k++) {
-			int value = k < digits ? base64_value(s[i + k]) : 0;
-
-			if (value < 0) {
-				b->len = before;
-				return false;
-			}
-			bits = bits << 6 | (uint32_t)value;
-		}
-		for (size_t k = 0; k + 1 < digits; k++)
-			buf_addc(b, (char)(bits >> (16 - 8 * k)));
+	for (size_t i = 0; ok && i < len; i += 4)
+		ok = add_group(b, s + i, i + 4 == len ? 4 - padding : 4);
+	if (!ok && b->len > before) {
+		b->len = before;
+		b->data[before] = '\0';
 	}
-	return true;
+	return ok;
 }

@@ -145,7 +145,6 @@ set_signals(posix_spawnattr_t *attributes)
 	sigaddset(&usual, SIGCHLD);
 	return posix_spawnattr_setsigmask(attributes, &none) ||
 	    posix_spawnattr_setsigdefault(attributes, &usual) ||
-	    posix_spawnattr_setpgroup(attributes, 0) ||
 	    posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK |
 	        POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }

@@ -253,9 +253,9 @@ test_header_limit(void **state)
 		check_fault(m, "552 5.3.4 ");
 		message_free(m);
 
+		buf_clear(&in);
 		add_header_lines(&in, HEADER_MAX / 16);
-		m = read_pieces(in.data + 7, in.len - 7, UINT64_MAX, 1,
-		    steps[i]);
+		m = read_pieces(in.data, in.len, UINT64_MAX, 1, steps[i]);
 		check_fault(m, "552 5.3.4 ");
 		assert_true(m->header.len <= HEADER_MAX);
 		message_free(m);
@@ -361,7 +361,7 @@ test_no_room(void **state)
 {
 	(void)state;
 	signal(SIGXFSZ, SIG_IGN);
-	check_starved(RLIMIT_FSIZE, 300 * KIB, "552 5.3.4 ");
+	check_starved(RLIMIT_FSIZE, 300 * KIB, "452 4.3.1 ");
 	check_starved(RLIMIT_NOFILE, 3, "452 4.3.1 ");
 }
 
@@ -626,6 +626,31 @@ test_recipients_text(void **state)
 	}
 }
 
+/* Addresses without a domain are of this host, the null sender is nobody's. */
+static void
+test_qualify(void **state)
+{
+	static const char *const cases[][2] = {
+		{"a", "a@host.example"}, {"a@x", "a@x"},
+		{"\"a@b\"", "\"a@b\"@host.example"}, {"\"a@b\"@x", "\"a@b\"@x"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct message *m = message_new(NULL, UINT64_MAX);
+
+		message_set_sender(m, cases[i][0]);
+		message_add_recipient(m, cases[i][0]);
+		message_qualify(m, host);
+		assert_string_equal(m->sender, cases[i][1]);
+		assert_string_equal(m->recipients[0].address, cases[i][1]);
+		message_set_sender(m, "");
+		message_qualify(m, host);
+		assert_string_equal(m->sender, "");
+		message_free(m);
+	}
+}
+
 int
 main(void)
 {
@@ -645,6 +670,7 @@ main(void)
 		cmocka_unit_test(test_id),
 		cmocka_unit_test(test_recipients),
 		cmocka_unit_test(test_recipients_text),
+		cmocka_unit_test(test_qualify),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,14 +302,21 @@ lowest_free_descriptor(void)
 	return fd;
 }
 
-/* With signals as the daemon's threads have them. */
+/* With signals as the daemon's threads have them, and a stdin that somebody
+ * else will read. */
 static void
 test_command(void **state)
 {
 	int lowest = lowest_free_descriptor();
+	int saved = dup(0), pipes[2];
 	sigset_t all, before;
 
 	(void)state;
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(write(pipes[1], "noise\n", 6), 6);
+	close(pipes[1]);
+	dup2(pipes[0], 0);
+	close(pipes[0]);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	signal(SIGPIPE, SIG_IGN);
@@ -323,6 +330,8 @@ test_command(void **state)
 	}
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
+	dup2(saved, 0);
+	close(saved);
 	assert_int_equal(lowest_free_descriptor(), lowest);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);
