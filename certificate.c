@@ -354,7 +354,8 @@ find_attribute(struct bytes dn, unsigned char id, struct bytes *value)
 		return false;
 	while (der_enter(&list, DER_SET, &set))
 		while (der_enter(&set, DER_SEQUENCE, &pair)) {
-			if (!der_enter(&pair, DER_OBJECT_ID, &oid) || !der_take(&pair, &e))
+			if (!der_enter(&pair, DER_OBJECT_ID, &oid) ||
+			    !der_take(&pair, &e))
 				return false;
 			*value = e.content;
 			if (has_oid(oid, wanted, sizeof(wanted)))

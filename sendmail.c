@@ -78,7 +78,9 @@ explain(struct job *j, const char *who, const struct verdict *v)
 static bool
 submit_to_daemon(struct job *j, const char *path, int *status)
 {
-	static const struct upstream daemon = {
+	char self[] = "localhost";
+	const struct upstream daemon = {
+		.ehlo = self,
 		.tls = TLS_MODE_NONE,
 		.auth = AUTH_NONE,
 		.messages_per_connection = 1,

@@ -184,6 +184,7 @@ def test_possibly_delivered_is_said(start, sections, relay):
     answer = send(daemon)
     assert answer.code == 451
     assert one.copies() == 1
+    daemon.stop()
     events = [event for event in daemon.log.events
               if event["event"] in ("deferred", "refused", "message")]
     assert any("deliver" in str(event) for event in events), events
@@ -204,6 +205,7 @@ def test_fault_on_a_kept_connection(step, kind, start, sections, relay):
     else:
         assert answer.code == 250, answer
         assert one.copies() == 2
+        daemon.stop()
         assert not daemon.events("deferred")
         assert not daemon.events("upstream_down")
 
@@ -220,6 +222,7 @@ def test_idle_connection_closed_by_the_relay(goodbye, start, sections,
         if goodbye:
             one.sessions[-1].wire.send_raw(goodbye)
         one.close_sessions()
+    daemon.stop()
     assert not daemon.events("deferred")
 
 
@@ -260,6 +263,7 @@ def test_trouble_of_the_upstream_is_logged_once(start, sections, relay):
     daemon = start(sections(one))
     for _ in range(3):
         assert send(daemon).code == 451
+    daemon.stop()
     assert len(daemon.events("upstream_down")) == 1
     assert "busy" in str(daemon.events("upstream_down"))
 

@@ -92,7 +92,7 @@ SILENT = ("hang", "partial_hang", "stall", "early_open", "tls_slow",
 HELD = [("dot", kind) for kind in ("hang", "partial_hang", "accept_hang")]
 DIRECT_WAIT = 1
 
-LONG_BODY = b"0123456789abcdef" * 4 + b"\n"
+LINE = "0123456789abcdef" * 4 + "\n"
 
 
 def cells():
@@ -155,12 +155,12 @@ def run_cell(cell, certs, tls):
     """Sends with the fault, and once more; returns what was seen."""
     step, kind, after, _ = cell
     place = make_place("sh-cell-")
-    big = after > 1000 or kind in ("stall", "early_open")
-    first = message("first\n" + (LONG_BODY * 60000).decode() * big)
+    big = kind in ("stall", "early_open")  # more than all buffers take
+    lines = 60000 if big else after // 32
+    first = message("first\n" + LINE * lines)
     relay = BadRelay(Fault(step, kind, after), tls=tls,
                      mechanisms=("PLAIN",),
-                     receive_buffer=4096 if kind in ("stall", "early_open")
-                     else None)
+                     receive_buffer=4096 if big else None)
     try:
         sections = merge(base_sections(place, relay, certs.ca), {
             "upstream": {

@@ -178,6 +178,7 @@ def test_restart_on_a_kept_connection(start, for_postfix, postfix, someone):
         postfix.messages(someone)
         postfix.restart()
     assert len(postfix.messages(someone, 2)) == 2
+    daemon.stop()
     assert not daemon.events("deferred")
     assert not daemon.events("upstream_down")
 
@@ -193,8 +194,8 @@ def test_absent(start, for_postfix, postfix, someone):
             with pytest.raises(smtplib.SMTPDataError) as error:
                 client.sendmail("a@example.test", [someone], message())
             assert error.value.smtp_code == 451
-    assert len(daemon.events("upstream_down")) == 1
     daemon.stop()
+    assert len(daemon.events("upstream_down")) == 1
     postfix.start()
     result = sendmail(someone, stdin=message(),
                       socket_path=start(sections).socket)

@@ -195,22 +195,25 @@ test_crowded(void **state)
 static void
 test_together(void **state)
 {
+	enum { MANY = 100 };
 	struct body_budget budget = {0};
-	struct body *bodies = xcalloc(200, sizeof(*bodies));
+	struct body *bodies = xcalloc(MANY, sizeof(*bodies));
 
 	(void)state;
-	for (size_t i = 0; i < 200; i++) {
+	for (size_t i = 0; i < MANY; i++)
 		body_init(&bodies[i], &budget);
+	for (size_t i = 0; i < MANY - 1; i++) {
 		assert_true(grow(&bodies[i], MEMORY, 16384));
+		assert_true(budget.used <= TOGETHER + CROWDED_MEMORY);
 	}
-	assert_true(budget.used <= TOGETHER + MEMORY);
 	assert_int_equal(bodies[0].fd, -1);
-	assert_true(bodies[199].fd >= 0);
-	while (budget.used <= TOGETHER)
-		assert_true(grow(&bodies[198], 1, 1));
+	assert_true(bodies[MANY - 2].fd >= 0);
+	assert_true(grow(&bodies[MANY - 1], 1000, 1000));
+	assert_int_equal(budget.used, TOGETHER + 1000);
 	assert_true(grow(&bodies[0], 1, 1));
 	assert_true(bodies[0].fd >= 0);
-	for (size_t i = 0; i < 200; i++) {
+	assert_int_equal(budget.used, TOGETHER + 1000 - MEMORY);
+	for (size_t i = 0; i < MANY; i++) {
 		check_content(&bodies[i], 0, 16384);
 		body_free(&bodies[i]);
 	}

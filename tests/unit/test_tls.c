@@ -207,6 +207,8 @@ test_reads_a_certificate(void **state)
 static void
 test_refuses_what_is_not_strict_der(void **state)
 {
+	static const unsigned char short_form[] = {2, 1, 5};
+	static const unsigned char long_form[] = {2, 0x81, 1, 5};
 	struct buf der = bake((struct recipe){0}), odd = {0};
 	struct certificate c;
 
@@ -218,7 +220,9 @@ test_refuses_what_is_not_strict_der(void **state)
 	assert_false(certificate_read(&c, odd.data, odd.len));
 	assert_int_equal(c.subject.len, 0);
 
-	/* A length in more bytes than it needs; an indefinite one. */
+	/* Lengths in more bytes than they need; an indefinite one. */
+	assert_true(der_skip(&(struct bytes){short_form, 3}, DER_INTEGER));
+	assert_false(der_skip(&(struct bytes){long_form, 4}, DER_INTEGER));
 	buf_clear(&odd);
 	buf_adds(&odd, "0\x83");
 	buf_addc(&odd, 0);
