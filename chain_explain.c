@@ -73,7 +73,8 @@ explain_time(const struct chain *chain, struct buf *out)
 		if (!expired && chain->now >= c->not_before)
 			continue;
 		add_certificate(chain, i, out);
-		buf_adds(out, expired ? " expired on " : " is valid only from ");
+		buf_adds(out,
+		    expired ? " expired on " : " is valid only from ");
 		add_utc(expired ? c->not_after : c->not_before, out);
 		buf_adds(out, " (our clock says ");
 		add_utc(chain->now, out);

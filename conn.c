@@ -369,6 +369,8 @@ push_plain(struct conn *c)
 {
 	ssize_t put;
 
+	if (!c->output.len)
+		return 0;
 	do
 		put = send(c->fd, c->output.data, c->output.len,
 		    MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -18,9 +18,9 @@ enum value {
 static enum value
 value_of(char option)
 {
-	if (strchr("fFrCBNRVhLXOopA", option))
+	if (strchr("fFrCBNRVhLXOopAbe", option))
 		return DEMANDED;
-	return strchr("bdeqmM", option) ? JOINED : FLAG;
+	return strchr("dqmM", option) ? JOINED : FLAG;
 }
 
 static enum sendmail_mode

@@ -64,7 +64,7 @@ enum tls_state {
 	TLS_HAS_INPUT = 8,     /* tls_take() would return bytes */
 	TLS_TAKES_OUTPUT = 16, /* tls_give() would take bytes */
 	TLS_CLOSED = 32,       /* the peer said goodbye (close_notify) or hung
-	                        * up; input that arrived before is still there */
+	                        * up; input that came before is still there */
 	TLS_FAILED = 64,       /* nothing more will work; see tls_explain().
 	                        * Input decrypted before is still there */
 };

@@ -165,8 +165,8 @@ load_file(struct tls_trust *trust, const char *path, const char *advice,
 	struct buf pem = {0};
 
 	if (!read_file(path, &pem)) {
-		buf_addf(why, "cannot read trusted certificates from %s: %s; %s",
-		    path, strerror(errno), advice);
+		buf_addf(why, "cannot read trusted certificates from %s: "
+		    "%s; %s", path, strerror(errno), advice);
 		buf_free(&pem);
 		return false;
 	}

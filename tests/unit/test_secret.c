@@ -307,8 +307,7 @@ lowest_free_descriptor(void)
 static void
 test_command(void **state)
 {
-	int lowest = lowest_free_descriptor();
-	int saved = dup(0), pipes[2];
+	int saved = dup(0), pipes[2], lowest;
 	sigset_t all, before;
 
 	(void)state;
@@ -317,6 +316,7 @@ test_command(void **state)
 	close(pipes[1]);
 	dup2(pipes[0], 0);
 	close(pipes[0]);
+	lowest = lowest_free_descriptor();
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	signal(SIGPIPE, SIG_IGN);
@@ -330,9 +330,9 @@ test_command(void **state)
 	}
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
+	assert_int_equal(lowest_free_descriptor(), lowest);
 	dup2(saved, 0);
 	close(saved);
-	assert_int_equal(lowest_free_descriptor(), lowest);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 	assert_int_equal(errno, ECHILD);
 }

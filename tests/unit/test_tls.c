@@ -427,8 +427,8 @@ test_shown_names_are_printable_and_few(void **state)
 	der = bake(recipe);
 	assert_true(certificate_read(&c, der.data, der.len));
 	assert_true(certificate_add_names(&c, &text));
-	assert_string_equal(buf_text(&text), "a??\"??z, b.test, b.test, b.test, "
-	    "b.test, b.test, b.test, b.test and 2 more");
+	assert_string_equal(buf_text(&text), "a??\"??z, b.test, b.test, "
+	    "b.test, b.test, b.test, b.test, b.test and 2 more");
 	buf_free(&der);
 	buf_free(&text);
 }
