@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "config_draft.h"
-#include "config_keys.h"
 
 enum { FILE_MAX = 1024 * 1024 };
 

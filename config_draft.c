@@ -15,7 +15,6 @@
 
 #include "buf.h"
 #include "config.h"
-#include "config_keys.h"
 
 enum { SHOWN_BYTES = 80, SENTENCE_BYTES = 600 };
 

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "config_keys.h"
+
 /*
  * A configuration in the making, for the config*.c files only:
  *
@@ -17,7 +19,6 @@
  */
 
 enum {
-	KEYS_MAX = 32,       /* of one section */
 	UPSTREAMS_MAX = 16,
 	UPSTREAM_NAME_MAX = 32,
 	COMPLAINTS_MAX = 10, /* more help nobody */
@@ -25,7 +26,6 @@ enum {
 
 struct buf;
 struct config;
-struct section;
 
 /* Where a key was set: a line of the file, or IN_ENVIRONMENT; 0: nowhere. */
 #define IN_ENVIRONMENT UINT_MAX

@@ -15,12 +15,11 @@
 
 #include "buf.h"
 #include "config.h"
-#include "config_keys.h"
 
 static const char prefix[] = "SMARTHOST_";
 
-/* Kubernetes sets these for a Service named smarthost, and it is not asked
- * whether that is the mail system; the program itself reads _CONFIG. */
+/* The first three are links to a Service or container named smarthost, which
+ * Kubernetes and others set unasked. CONFIG is read where the file is opened. */
 static const char *const ignored[] = {"PORT", "SERVICE_", "ENV_", "CONFIG="};
 
 static bool
@@ -92,6 +91,7 @@ find_section(struct variable *v)
 			v->key = rest;
 		}
 	}
+	/* The last one: a name may have "__" in it, a key has not. */
 	while (v->section && (rest = strstr(rest, "__")))
 		gap = rest++;
 	if (gap) {

@@ -15,7 +15,6 @@
 
 #include "buf.h"
 #include "config.h"
-#include "config_keys.h"
 
 /* The machine's name as its resolver completes it, or NULL. */
 static char *

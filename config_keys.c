@@ -6,7 +6,6 @@
  */
 #include "config_keys.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +90,9 @@ static const struct key upstream_keys[] = {
 	{"directory", parse_path, UPSTREAM(directory), NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL},
 };
+
+_Static_assert(sizeof(upstream_keys) <= KEYS_MAX * sizeof(struct key),
+    "the longest section has too many keys");
 
 static const struct key listen_keys[] = {
 	{"socket", parse_socket, LISTEN(socket), "/run/smarthost/socket",

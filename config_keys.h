@@ -13,6 +13,8 @@ struct input;
 struct sockaddr_storage;
 struct words;
 
+enum { KEYS_MAX = 32 }; /* of one section */
+
 struct key {
 	const char *name;
 	bool (*parse)(const struct input *);

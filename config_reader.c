@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "buf.h"
-#include "config_keys.h"
 
 enum { SECTION_NAME_MAX = 49 }; /* inih keeps no more */
 

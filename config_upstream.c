@@ -14,7 +14,6 @@
 
 #include "buf.h"
 #include "config.h"
-#include "config_keys.h"
 
 enum {
 	PORT_SMTP = 25,

@@ -165,7 +165,8 @@ mkdir "$1/upper" "$1/work" "$1/root" &&
 mount -t overlay guest \
     -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root" &&
 mount -t proc proc "$1/root/proc" && mount --rbind /dev "$1/root/dev" &&
-echo ready && exec chroot "$1/root" sleep infinity
+: >"$1/root/guest" &&
+exec chroot "$1/root" sh -c "echo ready; exec sleep infinity"
 """
 
     def __init__(self, place):
@@ -181,6 +182,9 @@ echo ready && exec chroot "$1/root" sleep infinity
         children = f"/proc/{self.process.pid}/task/{self.process.pid}"
         with open(children + "/children", encoding="ascii") as file:
             self.pid = file.read().split()[0]
+        # or it would be this machine that is changed
+        assert self.path("/guest").exists()
+        assert not os.path.exists("/guest")
 
     def close(self):
         self.process.kill()
@@ -195,9 +199,9 @@ echo ready && exec chroot "$1/root" sleep infinity
         """Runs it in the source directory; returns what it printed."""
         done = subprocess.run(
             ["nsenter", "-t", self.pid, "-m", "-p", "-r", "-w", "bash", "-euo",
-             "pipefail", "-c", f"cd {SOURCE}\n{script}"],
+             "pipefail", "-c", f"test -e /guest\ncd {SOURCE}\n{script}"],
             input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            check=False, env={
+            cwd="/", check=False, env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
                         "/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"})
         text = done.stdout.decode(errors="replace")

@@ -4,7 +4,6 @@
  * to, and the sentence for each thing that is refused. Whatever is a password
  * here holds the word hunter2, and no sentence may hold that.
  */
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -987,8 +985,6 @@ test_many_upstreams(void **state)
 	buf_free(&text);
 }
 
-/* Every variable must be in the environment; the first word of the result
- * that is compared with expected is what the sentence or upstream says. */
 struct variable_case {
 	const char *variables[4], *why;
 };
