@@ -249,7 +249,8 @@ buf_add_unbase64(struct buf *b, const char *s, size_t len)
 	size_t before = b->len, padding = 0;
 	bool ok = len % 4 == 0;
 
-	while (ok && padding < 2 && padding < len && s[len - 1 - padding] == '=')
+	while (ok && padding < 2 && padding < len &&
+	    s[len - 1 - padding] == '=')
 		padding++;
 	for (size_t i = 0; ok && i < len; i += 4)
 		ok = add_group(b, s + i, i + 4 == len ? 4 - padding : 4);

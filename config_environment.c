@@ -19,7 +19,7 @@
 static const char prefix[] = "SMARTHOST_";
 
 /* The first three are links to a Service or container named smarthost, which
- * Kubernetes and others set unasked. CONFIG is read where the file is opened. */
+ * Kubernetes and others set unasked. CONFIG is for whoever opens the file. */
 static const char *const ignored[] = {"PORT", "SERVICE_", "ENV_", "CONFIG="};
 
 static bool

@@ -82,7 +82,8 @@ known_key(const struct reader *r)
 	    !strchr("=:", r->line[len]))
 		len++;
 	for (; key && key->name; key++)
-		if (strlen(key->name) == len && !memcmp(key->name, r->line, len))
+		if (strlen(key->name) == len &&
+		    !memcmp(key->name, r->line, len))
 			return key;
 	return NULL;
 }

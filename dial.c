@@ -53,20 +53,22 @@ dial_resolve(const struct upstream *u, struct buf *why)
 static const void *
 host_of(const struct sockaddr *address)
 {
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	const struct sockaddr_in *v4 = (const void *)address;
+
 	if (address->sa_family == AF_INET6)
-		return &((const struct sockaddr_in6 *)(const void *)address)
-			    ->sin6_addr;
-	return &((const struct sockaddr_in *)(const void *)address)->sin_addr;
+		return &v6->sin6_addr;
+	return &v4->sin_addr;
 }
 
 static unsigned
 port_of(const struct sockaddr *address)
 {
-	if (address->sa_family == AF_INET6)
-		return ntohs(((const struct sockaddr_in6 *)(const void *)address)
-				 ->sin6_port);
-	return ntohs(
-	    ((const struct sockaddr_in *)(const void *)address)->sin_port);
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	const struct sockaddr_in *v4 = (const void *)address;
+
+	return ntohs(address->sa_family == AF_INET6 ? v6->sin6_port
+						    : v4->sin_port);
 }
 
 void

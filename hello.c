@@ -74,7 +74,8 @@ learn_feature(struct hello *h, const char *line)
 	if (len == 4 && strncasecmp(line, "SIZE", 4) == 0)
 		learn_size(h, value);
 	if (len == 4 && strncasecmp(line, "AUTH", 4) == 0)
-		buf_addf(&h->offers->auth, "%s%s", h->offers->auth.len ? " " : "", value);
+		buf_addf(&h->offers->auth, "%s%s",
+		    h->offers->auth.len ? " " : "", value);
 }
 
 static void

@@ -155,7 +155,7 @@ add_header_line(struct message *m, const char *line, size_t len)
 	if (memchr(line, '\0', len))
 		refuse(m, "554 5.6.0 NUL byte in the message header");
 	if (m->header.len + len > HEADER_MAX)
-		refuse(m, "552 5.3.4 The message header is larger than 256 KiB");
+		refuse(m, "552 5.3.4 The header is larger than 256 KiB");
 	else
 		buf_add(&m->header, line, len);
 	return true;

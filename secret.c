@@ -351,12 +351,10 @@ read_word(const char **at, struct buf *word)
 			quote = '\0';
 		else if (!quote && (*s == '\'' || *s == '"'))
 			quote = *s;
-		else if (*s != '\\' || quote == '\'')
-			buf_addc(word, *s);
-		else if (*++s)
+		else if (*s != '\\' || quote == '\'' || *++s)
 			buf_addc(word, *s);
 		else
-			return false;
+			return false; /* nothing follows the backslash */
 	}
 	*at = s;
 	return !quote;

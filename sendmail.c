@@ -226,7 +226,8 @@ run_mode(struct job *j)
 	case MODE_ALIASES:
 		return EX_OK;
 	default:
-		buf_addf(&j->draft.why, "-%.2s is not supported by this version",
+		buf_addf(&j->draft.why,
+		    "-%.2s is not supported by this version",
 		    j->options.unsupported);
 		return complain(j, EX_USAGE);
 	}

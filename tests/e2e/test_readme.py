@@ -80,7 +80,7 @@ PODMAN = r"""#!/usr/bin/python3
 import os, pathlib, shutil, subprocess, sys
 verb, *args = sys.argv[1:]
 image = pathlib.Path("/var/lib/image")
-shell = ["chroot", "--userspec=65534:65534", "--groups=", image]
+shell = ["/usr/sbin/chroot", "--userspec=65534:65534", "--groups=", image]
 if verb == "build":
     assert args[:3] == ["-t", "smarthost", "-f"] and args[4:] == ["."], args
     assert "FROM scratch" in open(args[3]).read()

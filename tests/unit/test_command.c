@@ -52,7 +52,7 @@ static const struct command_case path_cases[] = {
 	{":< a@b>", "501"},
 	{":<a@b >", "501"},
 	{":a@b>", "501"},
-	{":Name <a@b>", "501"},
+	{":Name <a@b>", "555"}, /* an address without a domain */
 	{":\"a@b\"", "\"a@b\""},
 	{"", "501"},
 	{":", "501"},

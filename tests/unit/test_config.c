@@ -307,8 +307,8 @@ static const struct password_case password_cases[] = {
 	{"password = " SECRET ";", SECRET ";", NULL},
 	{"password = \\n%s%n" SECRET, "\\n%s%n" SECRET, NULL},
 	{"password = a  b\t" SECRET, "a  b\t" SECRET, NULL},
-	{"password = p\xc3\xa4ss " SECRET " \xff", "p\xc3\xa4ss " SECRET " \xff",
-	    NULL},
+	{"password = p\xc3\xa4ss " SECRET " \xff",
+	    "p\xc3\xa4ss " SECRET " \xff", NULL},
 	{"password = " SECRET "\r", SECRET, NULL},
 	{"password = " SECRET " ;bar", NULL, "password_file"},
 	{"password = ;" SECRET, NULL, "password_file"},
@@ -316,7 +316,8 @@ static const struct password_case password_cases[] = {
 	{"password = " SECRET " ", NULL, "begins or ends with a blank"},
 	{"password = " SECRET "\t", NULL, "begins or ends with a blank"},
 	{"password =  " SECRET, NULL, "begins or ends with a blank"},
-	{"password = " SECRET "\n  " SECRET, NULL, "7: [upstream]: is indented"},
+	{"password = " SECRET "\n  " SECRET, NULL,
+	    "7: [upstream]: is indented"},
 	{"password = x\n\t" SECRET "=x", NULL, "7: [upstream]: is indented"},
 	{"password = x\n" SECRET, NULL, "7: [upstream]: is not a section"},
 	{"password = x\n" SECRET "==", NULL, "7: [upstream]: unknown key"},
@@ -539,7 +540,7 @@ static const struct refusal refusals[] = {
 	{RELAY "source_address = eth0\n", "is not an address"},
 	{RELAY "source_address = 10.0.0.1\nfamily = ipv6\n", "source_address = "
 	    "\"10.0.0.1\": family says the other kind"},
-	{RELAY "source_address = ::1\nfamily = ipv4\n", "family says the other"},
+	{RELAY "source_address = ::1\nfamily = ipv4\n", "family says the"},
 	{RELAY "tls_ca_file = ca.pem\n", "is not a path that begins with /"},
 	{RELAY "[listen]\naddress = 127.0.0.1\n", "[listen] address = \"127.0."
 	    "0.1\": has 127.0.0.1 in it, which is not an address and a port"},
@@ -572,8 +573,8 @@ static const struct refusal refusals[] = {
 	{NAMED, "no relay to send to"},
 	{NAMED "[upstream]\n", "test.conf:3: [upstream] host: not set"},
 	{NAMED "[upstream]\nprovider = postfix\n", "host: not set"},
-	{NAMED "[upstream]\nprovider = sengrid\n", "is not one of google-relay, "
-	    "gmail, sendgrid, mailgun, mailjet, ses, office365, postfix, "
+	{NAMED "[upstream]\nprovider = sengrid\n", "is not one of google-"
+	    "relay, gmail, sendgrid, mailgun, mailjet, ses, office365, postfix, "
 	    "capture; for any other relay leave it out and write host"},
 	{NAMED "[upstream]\nprovider = sendgrid\n", "[upstream] password_file: "
 	    "not set; provider = sendgrid needs a login: an API key as the "
@@ -604,8 +605,8 @@ static const struct refusal refusals[] = {
 	{LOGIN "password = " SECRET "\npassword_file = /x\n", "test.conf:7: "
 	    "[upstream] password_file: set besides password; one of the two "
 	    "has to go"},
-	{LOGIN "password_command = a\npassword_file = /x\n", "password_command: "
-	    "set besides password_file"},
+	{LOGIN "password_command = a\npassword_file = /x\n",
+	    "password_command: set besides password_file"},
 	{LOGIN "password_command = a '" SECRET "\n", "has an open quote or no "
 	    "word"},
 	{LOGIN "password_file = x\n", "is neither a path that begins with / "
