@@ -19,9 +19,13 @@ environment_has_upstream(void)
 {
 	static const char prefix[] = "SMARTHOST_UPSTREAM_";
 
-	for (char **e = environ; e && *e; e++)
-		if (strncmp(*e, prefix, sizeof(prefix) - 1) == 0)
+	for (char **e = environ; e && *e; e++) {
+		const char *value = strchr(*e, '=');
+
+		if (strncmp(*e, prefix, sizeof(prefix) - 1) == 0 && value &&
+		    value[1]) /* an empty one counts as not set */
 			return true;
+	}
 	return false;
 }
 

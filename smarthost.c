@@ -152,6 +152,7 @@ main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
 
 	open_standard_descriptors();
+	signal(SIGCHLD, SIG_DFL); /* a password_command is waited for */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is answered for */
 	if (is_sendmail_name(name))

@@ -8,9 +8,9 @@
 # No package is ever removed for it, and no daemon is started.
 set -eu
 
-build="gcc make libc6-dev libbearssl-dev libinih-dev"
+build="ca-certificates gcc make libc6-dev libbearssl-dev libinih-dev"
 static="$build binutils musl-tools"
-check="$static ca-certificates clang curl iproute2 libcmocka-dev
+check="$static clang curl iproute2 libcmocka-dev
 libclang-rt-dev libnet-ssleay-perl libsasl2-modules msmtp openssl postfix procps
 python3-aiosmtpd python3-pytest python3-pytest-timeout sasl2-bin strace swaks"
 

@@ -32,6 +32,10 @@ BIN = BIN.resolve()
 WRAPPER = shlex.split(os.environ.get("SMARTHOST_WRAPPER", ""))
 WAIT = float(os.environ.get("SMARTHOST_WAIT", "20"))
 
+# Built with a sanitizer, it takes what memory it wants.
+SANITIZED = BIN.exists() and any(
+    word in BIN.read_bytes() for word in (b"__asan_init", b"__tsan_init"))
+
 NOBODY = 65534
 
 # What sanitizers and valgrind write when they have found something.
@@ -81,8 +85,9 @@ def check_alarms(stderr):
     """Fails when a sanitizer has spoken."""
     found = ALARMS.search(stderr)
     if found:
+        start = stderr.rfind(b"\n", 0, found.start()) + 1
         raise AssertionError("sanitizer:\n" +
-                             stderr[found.start():].decode(errors="replace"))
+                             stderr[start:].decode(errors="replace"))
 
 
 _PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "]*)(?: |$)')

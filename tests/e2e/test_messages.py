@@ -190,7 +190,7 @@ def test_bcc_with_t(case, last, start, sections, relay, place):
     assert result.status == 0, result.text
     [taken] = one.messages
     assert b"secret" not in taken.content
-    assert b"bcc" not in taken.header.lower()
+    assert not re.search(rb"(?im)^(resent-)?bcc\s*:", taken.header)
     assert taken.text == b"Bcc: body\r\n"
     secrets = re.findall(rb"secret\d?@example.test", BCC[case])
     if case != "resent":
@@ -253,8 +253,8 @@ def test_big(inlet):
     count = 20 * 1024 * 1024 // len(line)
     taken = inlet(HEAD + b"\n" + line * count)
     assert taken.text == (line * count).replace(b"\n", b"\r\n")
-    if inlet.daemon:
-        assert inlet.daemon.rss() < 100 << 20
+    if inlet.daemon and not harness.SANITIZED:
+        assert inlet.daemon.rss() < 32 << 20
     inlet.relay.messages.clear()
 
 

@@ -17,6 +17,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -183,8 +184,9 @@ exec chroot "$1/root" sh -c "echo ready; exec sleep infinity"
         with open(children + "/children", encoding="ascii") as file:
             self.pid = file.read().split()[0]
         # or it would be this machine that is changed
-        assert self.path("/guest").exists()
-        assert not os.path.exists("/guest")
+        if not self.path("/guest").exists() or os.path.exists("/guest"):
+            self.close()
+            raise AssertionError("the guest is not apart")
 
     def close(self):
         self.process.kill()
@@ -381,7 +383,7 @@ def test_the_packages_are_those_that_setup_installs():
     needed = set(re.search(r'^build="(.*?)"', setup, re.M)[1].split())
     named = set(re.search(r"^apt-get install -y (.*)$", README,
                           re.M)[1].split())
-    assert named - {"ca-certificates"} == needed
+    assert named == needed
 
 
 # --- The configurations
@@ -538,6 +540,8 @@ DISGUISES = [
     (r"\brelay\.test\b", "mail.example.com"),
     (r"\bother\.test\b", "smtp.example.com"),
     (r"\d+ trusted anchors", "144 trusted anchors"),
+    # on a machine without a name server
+    (r"Temporary failure in name resolution", "Name or service not known"),
 ]
 
 
@@ -647,7 +651,7 @@ def test_architecture_names_every_file():
 
 def test_mutable_variables_are_listed():
     done = subprocess.run(
-        [shutil.which("python3"), harness.ROOT / "tests/measure.py"],
+        [sys.executable, harness.ROOT / "tests/measure.py"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     table = done.stdout.decode().split("mutable variables\n")[-1]
     measured = [tuple(line.split()) for line in table.splitlines()]
