@@ -165,8 +165,8 @@ collect_recipients(struct draft *d)
 	size_t broken = o->extract ? extract_recipients(d) : 0;
 
 	if (broken && !d->why.len)
-		buf_addf(&d->why, "%zu addresses in the header cannot be read",
-		    broken);
+		buf_addf(&d->why, "%zu of the addresses in To, Cc or Bcc "
+		    "cannot be read; nobody was sent anything", broken);
 	for (size_t i = 0; i < o->recipient_count && !d->why.len; i++)
 		add_argument(d, o->recipients[i]);
 	if (d->why.len)

@@ -95,9 +95,9 @@ wait_for_signal(void *argument)
 	struct stopper *s = argument;
 	int signal;
 
-	do
-		sigwait(&s->signals, &signal);
-	while (signal == SIGHUP);
+	while (sigwait(&s->signals, &signal) == 0 && signal == SIGHUP)
+		log_message(LEVEL_WARNING, "SIGHUP: this version does not "
+		    "reload; restart it to have it read its configuration");
 	log_event(LEVEL_INFO, "stopping", "signal",
 	    signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
 	close(s->write_fd);
@@ -210,20 +210,16 @@ daemon_run(const char *config_path)
 	return status;
 }
 
-/* Connects to the first place where the daemon should answer. */
+/* Connects to "host:port" of the configuration. */
 static struct conn *
-reach(const struct config *config)
+reach_address(const char *address)
 {
+	char *text = xstrdup(address), *colon = strrchr(text, ':');
 	struct upstream self = {.family = FAMILY_ANY};
 	struct buf ignored = {0};
 	struct addrinfo *list;
 	struct conn *c = NULL;
-	char *text, *colon;
 
-	if (config->listen.socket)
-		return dial_unix(config->listen.socket, -1);
-	text = xstrdup(config->listen.addresses.word[0]);
-	colon = strrchr(text, ':');
 	*colon = '\0';
 	self.port = (uint16_t)atoi(colon + 1);
 	self.host = text + (text[0] == '[');
@@ -236,6 +232,21 @@ reach(const struct config *config)
 	}
 	buf_free(&ignored);
 	free(text);
+	return c;
+}
+
+/* Connects where the daemon should answer: its socket, or, where that could
+ * not be made, its first address. */
+static struct conn *
+reach(const struct config *config)
+{
+	const struct words *addresses = &config->listen.addresses;
+	struct conn *c = NULL;
+
+	if (config->listen.socket)
+		c = dial_unix(config->listen.socket, -1);
+	if (!c && addresses->count)
+		c = reach_address(addresses->word[0]);
 	return c;
 }
 

@@ -15,6 +15,10 @@
 #include "conn.h"
 #include "dial.h"
 
+static const char hint_silence[] =
+    "a port that waits for TLS at once says nothing: set tls = implicit if "
+    "this is one";
+
 /* Forgets all that was learnt from an EHLO answer (RFC 3207 section 4.2). */
 static void
 forget_features(struct hello *h)
@@ -34,6 +38,9 @@ greet(struct hello *h, struct verdict *v)
 		ok = chat_judge(v, STAGE_BANNER, &a);
 	else
 		chat_lost(h->chat, STAGE_BANNER, v);
+	if (!ok && conn_timed_out(h->chat->conn) &&
+	    h->upstream->tls == TLS_MODE_STARTTLS)
+		v->hint = hint_silence;
 	buf_free(&a.text);
 	return ok;
 }

@@ -157,8 +157,8 @@ find_line(struct queue *q, struct submission *s)
 	for (unsigned i = (unsigned)q->config->upstream_count; i-- > 0;) {
 		const struct health *h = &q->lines[i].health;
 
-		verdict_set(&s->verdict, LATER, SCOPE_UPSTREAM, STAGE_CONNECT,
-		    "the relay is away, next try in %lld s: %.300s",
+		verdict_set(&s->verdict, h->refused_logins ? HOLD : LATER,
+		    SCOPE_UPSTREAM, STAGE_CONNECT, "the relay is away, next try in %lld s: %.300s",
 		    (long long)(h->next_probe - now + 999) / 1000, h->reason);
 	}
 	for (unsigned i = 0; i < q->config->upstream_count; i++) {

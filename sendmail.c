@@ -36,7 +36,7 @@ struct job {
 	struct draft draft;
 	struct setup setup;   /* if the configuration could be read */
 	bool configured;
-	bool may_read_later;  /* somebody else can: the daemon */
+	bool daemon_may_read; /* what this process may not */
 	struct buf config_error;
 	char hostname[256];
 };
@@ -73,6 +73,14 @@ explain(struct job *j, const char *who, const struct verdict *v)
 		buf_addf(&j->draft.why, " (%s)", v->hint);
 }
 
+/* Whether the daemon says that a person has to cure something before the relay
+ * takes mail. One more login from here would only bring a ban closer. */
+static bool
+is_held(const struct verdict *v)
+{
+	return v->code / 100 == 4 && strncmp(v->text, "4.7.0 ", 6) == 0;
+}
+
 /* To the daemon, by SMTP over its socket. False when the next way is to be
  * tried: it is not there, does not answer, or cannot take the message now. */
 static bool
@@ -105,7 +113,7 @@ submit_to_daemon(struct job *j, const char *path, int *status)
 	*status = status_of(&v);
 	if (*status != EX_OK)
 		explain(j, "the daemon", &v);
-	return v.outcome == SENT || v.outcome == NEVER;
+	return v.outcome == SENT || v.outcome == NEVER || is_held(&v);
 }
 
 /* From this process, as the configuration says. */
@@ -144,24 +152,27 @@ add_sentence(struct buf *out, const struct buf *sentences)
 	buf_add(out, buf_text(sentences), len);
 }
 
-/* There is no daemon, or it cannot take the message now. */
+/* There is no daemon, or it cannot take the message now. What is wrong with
+ * the configuration for this process need not be wrong for the daemon, which
+ * will be back. */
 static int
 submit_directly(struct job *j, bool daemon_is_there)
 {
 	struct buf why = {0};
-	int status = EX_CONFIG;
+	int status = daemon_is_there || j->daemon_may_read ? EX_TEMPFAIL
+							   : EX_CONFIG;
 
 	if (!j->configured) {
-		add_sentence(&j->draft.why, &j->config_error);
-		return daemon_is_there || j->may_read_later ? EX_TEMPFAIL
-							    : EX_CONFIG;
+		if (!daemon_is_there)
+			add_sentence(&j->draft.why, &j->config_error);
+		return status;
 	}
 	log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
 					       : LOG_TO_NOWHERE,
 	    LOG_AS_TEXT, j->setup.config.log_level);
 	if (setup_prepare(&j->setup, &why))
 		status = submit_here(j);
-	else
+	else if (!daemon_is_there)
 		add_sentence(&j->draft.why, &why);
 	buf_free(&why);
 	return status;
@@ -203,8 +214,9 @@ configure(struct job *j, const char *option)
 	    j->options.config ? j->options.config : option);
 
 	j->configured = setup_read(&j->setup, path, &j->config_error);
-	j->may_read_later = !j->configured && !j->options.config && path &&
-	    access(path, R_OK) != 0 && errno == EACCES;
+	j->daemon_may_read = geteuid() != 0 && !j->options.config &&
+	    (j->configured ||
+		(path && access(path, R_OK) != 0 && errno == EACCES));
 	if (gethostname(j->hostname, sizeof(j->hostname)) != 0 ||
 	    !j->hostname[0])
 		snprintf(j->hostname, sizeof(j->hostname), "localhost");

@@ -23,10 +23,21 @@ struct call {
 	const char *config;
 };
 
+/* For the commands that take no further words. */
+static bool
+is_alone(const struct call *call)
+{
+	if (call->argc == 1)
+		return true;
+	fprintf(stderr, "smarthost: %s takes no %s\n", call->argv[0],
+	    call->argv[1]);
+	return false;
+}
+
 static int
 command_run(const struct call *call)
 {
-	return daemon_run(call->config);
+	return is_alone(call) ? daemon_run(call->config) : EX_USAGE;
 }
 
 static int
@@ -38,13 +49,14 @@ command_sendmail(const struct call *call)
 static int
 command_health(const struct call *call)
 {
-	return daemon_health(call->config);
+	return is_alone(call) ? daemon_health(call->config) : EX_USAGE;
 }
 
 static int
 command_version(const struct call *call)
 {
-	(void)call;
+	if (!is_alone(call))
+		return EX_USAGE;
 	printf("smarthost %s\n", SMARTHOST_VERSION);
 	return EX_OK;
 }
@@ -139,7 +151,9 @@ run_command(struct call *call)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return commands[i].run(call);
-	if (*name)
+	if (strcmp(name, "-c") == 0)
+		fprintf(stderr, "smarthost: -c needs a file and a command\n");
+	else if (*name)
 		fprintf(stderr, "smarthost: there is no command %s\n", name);
 	return usage(stderr);
 }

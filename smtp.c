@@ -192,8 +192,8 @@ may_be_sent(const struct smtp *s, const struct message *m, struct verdict *v)
 	}
 	if (s->offers.size_limit && message_size(m) > s->offers.size_limit) {
 		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
-		    "5.3.4 the message has %llu bytes, and the relay takes "
-		    "%llu", (unsigned long long)message_size(m),
+		    "5.3.4 the message has %llu bytes, and %llu are taken "
+		    "here", (unsigned long long)message_size(m),
 		    (unsigned long long)s->offers.size_limit);
 		v->code = 552;
 		return false;

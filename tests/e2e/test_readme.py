@@ -744,9 +744,11 @@ def test_manual_has_every_sendmail_option():
     assert letters <= named, letters - named
 
 
-def test_sample_is_the_default_and_is_good():
+def test_sample_lacks_a_relay_only():
     """What is commented out is what holds anyway."""
     sample = harness.ROOT / "conf" / "smarthost.conf"
     assert not sample.stat().st_mode & stat.S_IXUSR
     done = run("-c", sample, "check", "--config")
-    assert (done.status, done.text) == (0, "")
+    assert done.status == 78
+    [sentence] = done.text.splitlines()
+    assert "[upstream] host: not set; write the name of the relay" in sentence

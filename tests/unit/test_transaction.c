@@ -1,0 +1,816 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One mail transaction with a scripted relay: what exactly is written, and in
+ * how many writes (SO-14, SO-22 to SO-24), what is done about each answer
+ * (the mail, rcpt, data, body and dot columns of the matrix; UX-01 to UX-05,
+ * UX-23, UX-26 to UX-32, UX-34, UX-38), and the bytes of the content (SO-01,
+ * SO-10).
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "chat.h"
+#include "clock.h"
+#include "conn.h"
+#include "hello.h"
+#include "message.h"
+#include "tests/unit/peer.h"
+#include "transaction.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { AMPLE = 20000, KIB = 1024 };
+
+enum after { KEPT, NEEDS_RESET, FAILED };
+
+struct run_case {
+	const char *name;
+	unsigned features;
+	bool all_or_nothing;
+	bool eight_bit;
+	const char *to;      /* recipients, separated by blanks */
+	const char *before;  /* what the relay has said already, unasked */
+	struct peer_step steps[PEER_STEPS];
+	const char *wire;    /* '|' behind each write */
+	enum outcome outcome;
+	enum scope scope;
+	enum stage stage;
+	int code;
+	bool maybe;          /* maybe_delivered */
+	const char *results; /* a letter for each recipient */
+	enum after after;
+	const char *text;    /* in the verdict's; or NULL */
+};
+
+#define SAY(tail, text) {.await = (tail), .say = (text)}
+#define SAY_AND_GO(tail, text) \
+	{.await = (tail), .say = (text), .then = HANG_UP}
+#define MAIL "MAIL FROM:<s@x>\r\n"
+#define RCPT_A "RCPT TO:<a@y>\r\n"
+#define RCPT_B "RCPT TO:<b@y>\r\n"
+#define RCPT_C "RCPT TO:<c@y>\r\n"
+#define DATA "DATA\r\n"
+#define CONTENT "A: b\r\n\r\nx\r\n.\r\n|"
+#define DOT "\r\n.\r\n|"
+#define OK "250 ok\r\n"
+#define GO "354 go\r\n"
+
+/* Pipelined: MAIL, one RCPT and DATA. */
+static const struct run_case group_cases[] = {
+	{.name = "one recipient is one write", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, "250 2.0.0 queued\r\n")},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM, .text = "2.0.0 queued"},
+	{.name = "the same, all or nothing", .to = "a@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "two recipients, each for itself", .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK OK OK GO), SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "SS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "two recipients, all or nothing: DATA waits",
+	    .to = "a@y b@y", .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK OK OK), SAY(DATA "|", GO),
+		SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A RCPT_B "|" DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "SS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "replies of many lines", .to = "a@y",
+	    .steps = {SAY(DATA "|", "250-a\r\n250 b\r\n250-\r\n250\r\n354-a\r\n"
+		      "354 b\r\n"), SAY(DOT, "250-a\r\n250 b\r\n")},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM, .text = "a b"},
+	/* some are refused (UX-26) */
+	{.name = "mixed RCPT replies", .to = "a@y b@y c@y",
+	    .steps = {SAY(DATA "|", OK OK "550 5.1.1 no\r\n"
+		      "450 4.2.1 wait\r\n" GO), SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250,
+	    .results = "SNL", .scope = SCOPE_UPSTREAM},
+	{.name = "mixed, and refused at the end", .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK OK "450 wait\r\n" GO),
+		SAY(DOT, "554 5.6.0 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|" CONTENT,
+	    .outcome = NEVER, .stage = STAGE_END, .code = 554,
+	    .results = "NL", .scope = SCOPE_MESSAGE},
+	{.name = "mixed, all or nothing", .to = "a@y b@y c@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_C "|", OK OK "450 4.2.1 wait\r\n"
+		      "550 5.1.1 no such user\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C "|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "WLN", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET,
+	    .text = "5.1.1 <c@y>: no such user"},
+	{.name = "one has to wait, all or nothing", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK "450 wait\r\n" OK)},
+	    .wire = MAIL RCPT_A RCPT_B "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .code = 450,
+	    .results = "LW", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET,
+	    .text = "<a@y>: wait"},
+	/* all are refused (UX-27) */
+	{.name = "refused, DATA granted: a lone dot", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK "550 5.1.1 <a@y> unknown\r\n" GO),
+		SAY("|.\r\n|", "554 no recipients\r\n")},
+	    .wire = MAIL RCPT_A DATA "|.\r\n|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "N", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET,
+	    .text = "5.1.1 <a@y> unknown"},
+	{.name = "the dot is taken", .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK "450 a\r\n550 b\r\n" GO),
+		SAY("|.\r\n|", OK)},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|.\r\n|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "LN", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET,
+	    .text = "<b@y>: b"},
+	{.name = "refused, and DATA too: no dot", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK "550 5.1.1 no\r\n503 5.5.1 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "N", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET},
+	{.name = "MAIL refused", .to = "a@y",
+	    .steps = {SAY(DATA "|", "550 5.7.1 no\r\n503 no\r\n503 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = NEVER, .stage = STAGE_MAIL, .code = 550,
+	    .results = "W", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET,
+	    .text = "5.7.1 no"},
+	{.name = "MAIL refused, DATA granted", .to = "a@y",
+	    .steps = {SAY(DATA "|", "451 no\r\n503 no\r\n" GO),
+		SAY("|.\r\n|", "503 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|.\r\n|",
+	    .outcome = LATER, .stage = STAGE_MAIL, .code = 451,
+	    .results = "W", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "MAIL wants a login", .to = "a@y",
+	    .steps = {SAY(DATA "|", "530 5.7.0 no\r\n503 no\r\n503 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = HOLD, .stage = STAGE_MAIL, .code = 530,
+	    .results = "W", .scope = SCOPE_UPSTREAM, .after = NEEDS_RESET},
+	{.name = "DATA refused", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK "554 5.5.1 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = NEVER, .stage = STAGE_DATA, .code = 554,
+	    .results = "N", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "DATA has to wait", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK "451 4.3.0 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .code = 451,
+	    .results = "L", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	/* 421 ends it, and nobody is told anything (UX-23) */
+	{.name = "421 to the second of three", .to = "a@y b@y c@y",
+	    .steps = {SAY_AND_GO(DATA "|", OK OK "421 4.3.2 bye\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C DATA "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .code = 421,
+	    .results = "WWW", .scope = SCOPE_MESSAGE, .after = FAILED,
+	    .text = "4.3.2 bye"},
+	{.name = "421 to MAIL", .to = "a@y",
+	    .steps = {SAY(DATA "|", "421 bye\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_MAIL, .code = 421,
+	    .results = "W", .scope = SCOPE_MESSAGE, .after = FAILED},
+	{.name = "421 to DATA", .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK OK "550 no\r\n421 bye\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .code = 421,
+	    .results = "WW", .scope = SCOPE_MESSAGE, .after = FAILED},
+	/* no answer counts before the last one is there (rule 2) */
+	{.name = "lost behind a 550", .to = "a@y",
+	    .steps = {SAY_AND_GO(DATA "|", OK "550 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "lost behind half a reply", .to = "a@y",
+	    .steps = {SAY_AND_GO(DATA "|", OK OK "354 g")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "malformed behind a 550", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK "550 no\r\nwhat\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "an 8xx", .to = "a@y",
+	    .steps = {SAY(DATA "|", "850 no\r\n" OK GO)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "two codes to RCPT", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK "550-no\r\n250 ok\r\n" GO)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "354 to MAIL", .to = "a@y",
+	    .steps = {SAY(DATA "|", GO OK GO)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "354 to RCPT", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK GO GO)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "250 to DATA (UX-28)", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK OK)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a reply too many (UX-04)", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK OK GO)},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "unasked 250 behind the 354 (UX-01)", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK GO "250 unasked\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a byte behind the 354", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK GO "2")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a byte behind refusals", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK "550 no\r\n503 no\r\n2")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "unasked before MAIL", .to = "a@y", .before = OK,
+	    .wire = "",
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "unasked before DATA", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK OK OK GO)},
+	    .wire = MAIL RCPT_A RCPT_B "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "WW",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+};
+
+/* PIPELINING is not offered (SO-23). */
+static const struct run_case single_cases[] = {
+	{.name = "each command alone", .to = "a@y b@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", OK),
+		SAY(RCPT_B "|", OK), SAY(DATA "|", GO), SAY(DOT, OK)},
+	    .wire = MAIL "|" RCPT_A "|" RCPT_B "|" DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "SS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "all or nothing", .to = "a@y", .all_or_nothing = true,
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", OK),
+		SAY(DATA "|", GO), SAY(DOT, OK)},
+	    .wire = MAIL "|" RCPT_A "|" DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "MAIL refused", .to = "a@y b@y",
+	    .steps = {SAY(MAIL "|", "552 5.3.4 no\r\n")},
+	    .wire = MAIL "|",
+	    .outcome = NEVER, .stage = STAGE_MAIL, .code = 552,
+	    .results = "WW", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "mixed", .to = "a@y b@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", "550 no\r\n"),
+		SAY(RCPT_B "|", OK), SAY(DATA "|", GO), SAY(DOT, OK)},
+	    .wire = MAIL "|" RCPT_A "|" RCPT_B "|" DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "NS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "all refused: no DATA", .to = "a@y b@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", "450 no\r\n"),
+		SAY(RCPT_B "|", "452 no\r\n")},
+	    .wire = MAIL "|" RCPT_A "|" RCPT_B "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .code = 450,
+	    .results = "LL", .scope = SCOPE_RECIPIENT,
+	    .after = NEEDS_RESET},
+	{.name = "DATA refused", .to = "a@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", OK),
+		SAY(DATA "|", "503 5.5.1 no\r\n")},
+	    .wire = MAIL "|" RCPT_A "|" DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .code = 503,
+	    .results = "L", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "two replies to MAIL (UX-04)", .to = "a@y",
+	    .steps = {SAY(MAIL "|", OK OK)},
+	    .wire = MAIL "|",
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "two replies to RCPT", .to = "a@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", "550 no\r\n" OK)},
+	    .wire = MAIL "|" RCPT_A "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "250 to DATA", .to = "a@y",
+	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", OK),
+		SAY(DATA "|", OK)},
+	    .wire = MAIL "|" RCPT_A "|" DATA "|",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "lost at RCPT", .to = "a@y b@y",
+	    .steps = {SAY(MAIL "|", OK), SAY_AND_GO(RCPT_A "|", NULL)},
+	    .wire = MAIL "|" RCPT_A "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "WW",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+};
+
+/* What is said to the dot, and what that means. */
+static const struct {
+	const char *reply;
+	bool lost;
+	enum outcome outcome;
+	int code;
+	bool maybe;
+	enum after after;
+} dot_cases[] = {
+	{"250 2.0.0 ok\r\n", false, SENT, 250, false, KEPT},
+	{"200 ok\r\n", false, SENT, 200, false, KEPT},
+	{"421 4.3.2 bye\r\n", false, LATER, 421, false, KEPT},
+	{"451 4.3.0 no\r\n", false, LATER, 451, false, KEPT},
+	{"452 4.3.1 no\r\n", false, LATER, 452, false, KEPT},
+	{"503 5.5.1 no\r\n", false, LATER, 503, false, KEPT},
+	{"550 5.7.1 no\r\n", false, NEVER, 550, false, KEPT},
+	{"554-5.6.0 a\r\n554 5.6.0 b\r\n", false, NEVER, 554, false, KEPT},
+	{"535 5.7.8 no\r\n", false, HOLD, 535, false, KEPT},
+	{"250 ok\r\n", true, SENT, 250, false, KEPT},
+	{"250 ok\r\n421 4.3.2 bye\r\n", true, SENT, 250, false, KEPT},
+	{"250 ok\r\n250 ok\r\n", false, SENT, 250, false, KEPT},
+	{"250 ok\r\nwhat", false, SENT, 250, false, KEPT},
+	{NULL, true, LATER, 0, true, FAILED},
+	{"2", true, LATER, 0, true, FAILED},
+	{"250 ok", true, LATER, 0, true, FAILED},
+	{"250-ok\r\n", true, LATER, 0, true, FAILED},
+	{"250-ok\r\n250", true, LATER, 0, true, FAILED},
+	{"550 no", true, LATER, 0, true, FAILED},
+	{"what\r\n221 bye\r\n", false, LATER, 0, true, FAILED},
+	{"250ok\r\n", false, LATER, 0, true, FAILED},
+	{"\r\n250 ok\r\n", false, LATER, 0, true, FAILED},
+	{"850 no\r\n", false, LATER, 0, true, FAILED},
+	{"550-no\r\n250 ok\r\n", false, LATER, 0, true, FAILED},
+	{"250-ok\r\n550 no\r\n", false, LATER, 0, true, FAILED},
+	{"354 go\r\n", false, LATER, 0, true, FAILED},
+};
+
+static struct message *
+new_message(const char *to)
+{
+	struct message *m = message_new(NULL, UINT64_MAX);
+	char *names = xstrdup(to), *rest = names, *name;
+
+	message_set_sender(m, "s@x");
+	while ((name = strsep(&rest, " ")))
+		message_add_recipient(m, name);
+	buf_adds(&m->header, "A: b\r\n");
+	assert_true(body_write(&m->body, "x\r\n", 3));
+	free(names);
+	return m;
+}
+
+static struct chat
+new_chat(struct peer *peer)
+{
+	return (struct chat){.conn = conn_new(peer_start(peer), -1),
+		.timeout = AMPLE};
+}
+
+/* A letter for each recipient's outcome. */
+static void
+check_results(const struct message *m, const char *letters)
+{
+	char results[10] = "";
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		results[i] = "WSLHN"[m->recipients[i].outcome];
+	assert_string_equal(results, letters);
+}
+
+static void
+check_case(const struct run_case *c, const struct verdict *v)
+{
+	if (v->outcome != c->outcome || v->scope != c->scope ||
+	    v->stage != c->stage || v->code != c->code ||
+	    v->maybe_delivered != c->maybe)
+		fail_msg("%s: %s at %s, scope %d, maybe %d: %d %s", c->name,
+		    outcome_name(v->outcome), stage_name(v->stage),
+		    (int)v->scope, v->maybe_delivered, v->code, v->text);
+	if (c->text && !strstr(v->text, c->text))
+		fail_msg("%s: %s", c->name, v->text);
+}
+
+static void
+run(const struct run_case *c, unsigned features)
+{
+	struct peer peer = {0};
+	struct offers offers = {.features = c->features | features};
+	struct message *m = new_message(c->to);
+	struct chat chat = {0};
+	struct transaction t = {.chat = &chat, .offers = &offers,
+		.message = m, .all_or_nothing = c->all_or_nothing};
+	enum after after;
+	struct verdict v;
+
+	memcpy(peer.steps, c->steps, sizeof(c->steps));
+	chat = new_chat(&peer);
+	if (c->before)
+		send(peer.fd, c->before, strlen(c->before), 0);
+	m->eight_bit = c->eight_bit;
+	memset(&v, 0xa5, sizeof(v));
+	transaction_run(&t, &v);
+	after = conn_error(chat.conn) ? FAILED
+	    : t.left_open ? NEEDS_RESET : KEPT;
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	if (strcmp(buf_text(&peer.log), c->wire) != 0)
+		fail_msg("%s: written: %s", c->name, buf_text(&peer.log));
+	check_case(c, &v);
+	check_results(m, c->results);
+	if (after != c->after)
+		fail_msg("%s: connection: %d", c->name, (int)after);
+	message_free(m);
+	buf_free(&peer.log);
+}
+
+static void
+test_groups(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(group_cases); i++)
+		run(&group_cases[i], HAS_PIPELINING);
+}
+
+static void
+test_single_commands(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(single_cases); i++)
+		run(&single_cases[i], 0);
+}
+
+static void
+test_dot(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(dot_cases); i++) {
+		enum outcome outcome = dot_cases[i].outcome;
+		char results[] = {"WSLHN"[outcome], '\0'};
+		struct run_case c = {
+			.name = dot_cases[i].reply ? dot_cases[i].reply : "",
+			.to = "a@y", .results = results,
+			.steps = {SAY(DATA "|", OK OK GO),
+			    {.await = DOT, .say = dot_cases[i].reply,
+				.then = dot_cases[i].lost ? HANG_UP : GO_ON}},
+			.wire = MAIL RCPT_A DATA "|" CONTENT,
+			.outcome = outcome, .stage = STAGE_END,
+			.scope = outcome == SENT || outcome == HOLD
+			    ? SCOPE_UPSTREAM : SCOPE_MESSAGE,
+			.code = dot_cases[i].code,
+			.maybe = dot_cases[i].maybe,
+			.after = dot_cases[i].after,
+		};
+
+		run(&c, HAS_PIPELINING);
+	}
+}
+
+/* Parameters of MAIL only where they were offered. */
+static void
+test_parameters(void **state)
+{
+	static const struct {
+		unsigned features;
+		bool eight_bit;
+		const char *parameters;
+	} cases[] = {
+		{0, false, ""},
+		{0, true, ""},
+		{HAS_STARTTLS, true, ""},
+		{HAS_SIZE, false, " SIZE=11"},
+		{HAS_SIZE, true, " SIZE=11"},
+		{HAS_8BITMIME, false, ""},
+		{HAS_8BITMIME, true, " BODY=8BITMIME"},
+		{HAS_SIZE | HAS_8BITMIME, false, " SIZE=11"},
+		{HAS_SIZE | HAS_8BITMIME, true, " SIZE=11 BODY=8BITMIME"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char wire[200];
+		struct run_case c = {.name = cases[i].parameters, .to = "a@y",
+			.features = cases[i].features,
+			.eight_bit = cases[i].eight_bit, .wire = wire,
+			.steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)},
+			.outcome = SENT, .scope = SCOPE_UPSTREAM,
+			.stage = STAGE_END, .code = 250, .results = "S"};
+
+		snprintf(wire, sizeof(wire), "MAIL FROM:<s@x>%s\r\n" RCPT_A
+		    DATA "|" CONTENT, cases[i].parameters);
+		run(&c, HAS_PIPELINING);
+	}
+}
+
+/* Runs a transaction that is granted and taken, and returns what was written
+ * behind DATA, without the marks. */
+static void
+send_message(struct message *m, struct buf *content)
+{
+	struct peer peer = {.steps = {SAY(DATA "|", OK OK GO),
+	    SAY(DOT, OK)}};
+	struct offers offers = {.features = HAS_PIPELINING};
+	struct chat chat = new_chat(&peer);
+	struct transaction t = {
+		.chat = &chat, .offers = &offers, .message = m};
+	const char *from;
+	struct verdict v;
+
+	transaction_run(&t, &v);
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	assert_int_equal(v.outcome, SENT);
+	from = strstr(buf_text(&peer.log), DATA "|");
+	assert_non_null(from);
+	for (from += strlen(DATA "|"); *from; from++)
+		if (*from != '|')
+			buf_addc(content, *from);
+	buf_free(&peer.log);
+}
+
+struct content_case {
+	const char *header, *body, *wire;
+};
+
+static const struct content_case content_cases[] = {
+	{"A: b\r\n", "", "A: b\r\n\r\n.\r\n"},
+	{"", "x\r\n", "\r\nx\r\n.\r\n"},
+	{"", "", "\r\n.\r\n"},
+	{"A: b\r\n", ".\r\n", "A: b\r\n\r\n..\r\n.\r\n"},
+	{"A: b\r\n", "..\r\n.x\r\nx.\r\n \r\n.\r\n",
+	    "A: b\r\n\r\n...\r\n..x\r\nx.\r\n \r\n..\r\n.\r\n"},
+	{"A: b\r\n", "\r\n\r\n", "A: b\r\n\r\n\r\n\r\n.\r\n"},
+	{"A: b\r\n", "x\r\n.\r\n", "A: b\r\n\r\nx\r\n..\r\n.\r\n"},
+	{".: b\r\n.c\r\n", "x\r\n", "..: b\r\n..c\r\n\r\nx\r\n.\r\n"},
+	{"A: \xe4\r\n", "\xff\x01\r\n", "A: \xe4\r\n\r\n\xff\x01\r\n.\r\n"},
+};
+
+static void
+test_content(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(content_cases); i++) {
+		const struct content_case *t = &content_cases[i];
+		struct message *m = new_message("a@y");
+		struct buf wire = {0};
+
+		buf_clear(&m->header);
+		buf_adds(&m->header, t->header);
+		body_free(&m->body);
+		assert_true(body_write(&m->body, t->body, strlen(t->body)));
+		send_message(m, &wire);
+		assert_string_equal(wire.data, t->wire);
+		message_free(m);
+		buf_free(&wire);
+	}
+}
+
+/* Dots before, at and behind the edges of the pieces that a long body is
+ * read in, at the start of a line and not. */
+static void
+test_long_content(void **state)
+{
+	static const char *const edges[] = {
+		"\r\n.\r\n", "\r\n..", "x.\r\n", "\r\nx."};
+
+	(void)state;
+	for (size_t size = 16 * KIB - 5; size <= 16 * KIB + 1; size++)
+		for (size_t i = 0; i < COUNT(edges); i++) {
+			struct message *m = new_message("a@y");
+			struct buf wire = {0}, body = {0}, expected = {0};
+			bool line_start = true;
+
+			for (int k = 0; k < 3; k++) {
+				while (body.len % (16 * KIB) != size % (16 * KIB))
+					buf_addc(&body, 'x');
+				buf_adds(&body, edges[i]);
+			}
+			buf_adds(&body, "\r\n");
+			body_free(&m->body);
+			assert_true(body_write(&m->body, body.data, body.len));
+			send_message(m, &wire);
+			buf_adds(&expected, "A: b\r\n\r\n");
+			data_stuff(&line_start, body.data, body.len, &expected);
+			buf_adds(&expected, ".\r\n");
+			assert_string_equal(wire.data, expected.data);
+			message_free(m);
+			buf_free(&wire);
+			buf_free(&body);
+			buf_free(&expected);
+		}
+}
+
+/* Who has the message already is not named again; the null sender is. */
+static void
+test_waiting_only(void **state)
+{
+	struct peer peer = {.steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)}};
+	struct offers offers = {.features = HAS_PIPELINING};
+	struct message *m = new_message("a@y b@y c@y");
+	struct chat chat = new_chat(&peer);
+	struct transaction t = {.chat = &chat, .offers = &offers,
+		.message = m, .all_or_nothing = true};
+	struct verdict v;
+
+	(void)state;
+	message_set_sender(m, "");
+	recipient_set(&m->recipients[0], SENT, 250, "earlier");
+	recipient_set(&m->recipients[2], NEVER, 550, "earlier");
+	transaction_run(&t, &v);
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	assert_string_equal(peer.log.data,
+	    "MAIL FROM:<>\r\n" RCPT_B DATA "|" CONTENT);
+	check_results(m, "SSN");
+	assert_string_equal(m->recipients[0].reply, "earlier");
+	assert_string_equal(m->recipients[1].reply, "ok");
+	assert_int_equal(m->recipients[1].code, 250);
+	assert_string_equal(m->recipients[2].reply, "earlier");
+	message_free(m);
+	buf_free(&peer.log);
+}
+
+/* A relay that says yes to every command, and how many came at once. */
+struct yes_man {
+	struct peer peer;
+	unsigned commands, most_at_once;
+};
+
+static void *
+say_yes(void *argument)
+{
+	struct yes_man *y = argument;
+	struct buf replies = {0};
+	size_t heard = 0;
+	bool data = false;
+
+	while (!data && peer_hears(&y->peer)) {
+		unsigned count = 0;
+
+		buf_clear(&replies);
+		for (; heard < y->peer.log.len; heard++)
+			if (y->peer.log.data[heard] == '\n') {
+				buf_adds(&replies, OK);
+				count++;
+			}
+		data = peer_ends_with(&y->peer, DATA "|");
+		if (data)
+			memcpy(replies.data + replies.len - strlen(OK), GO,
+			    strlen(GO));
+		if (count > y->most_at_once)
+			y->most_at_once = count;
+		y->commands += count;
+		send(y->peer.fd, replies.data, replies.len, MSG_NOSIGNAL);
+	}
+	while (peer_hears(&y->peer))
+		if (peer_ends_with(&y->peer, DOT))
+			send(y->peer.fd, OK, strlen(OK), MSG_NOSIGNAL);
+	buf_free(&replies);
+	return NULL;
+}
+
+static void
+run_with_many(size_t count, bool all_or_nothing)
+{
+	struct yes_man y = {0};
+	struct offers offers = {.features = HAS_PIPELINING};
+	struct message *m = new_message("0@y");
+	struct chat chat = {.timeout = AMPLE};
+	struct transaction t = {.chat = &chat, .offers = &offers,
+		.message = m, .all_or_nothing = all_or_nothing};
+	const char *at;
+	struct verdict v;
+	int ends[2];
+
+	peer_pair(ends);
+	y.peer.fd = ends[1];
+	chat.conn = conn_new(ends[0], -1);
+	assert_int_equal(pthread_create(&y.peer.thread, NULL, say_yes, &y), 0);
+	for (size_t i = 1; i < count; i++) {
+		char address[30];
+
+		snprintf(address, sizeof(address), "%zu@y", i);
+		message_add_recipient(m, address);
+	}
+	transaction_run(&t, &v);
+	conn_close(chat.conn);
+	peer_stop(&y.peer);
+	assert_int_equal(v.outcome, SENT);
+	assert_int_equal(y.commands, count + 2);
+	assert_true(y.most_at_once <= 102);
+	at = y.peer.log.data;
+	for (size_t i = 0; i < count; i++) {
+		char line[60];
+
+		snprintf(line, sizeof(line), "RCPT TO:<%zu@y>\r\n", i);
+		at = strstr(at, line);
+		assert_non_null(at);
+		assert_int_equal(m->recipients[i].outcome, SENT);
+	}
+	message_free(m);
+	buf_free(&y.peer.log);
+}
+
+/* Long envelopes go in several groups, with nobody lost at their edges. */
+static void
+test_many_recipients(void **state)
+{
+	static const size_t counts[] = {
+		1, 2, 98, 99, 100, 101, 102, 199, 200, 201, 202, 203, 1000};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		run_with_many(counts[i], false);
+		run_with_many(counts[i], true);
+	}
+}
+
+/* A relay that takes the first piece of a body of 1 MB and then does
+ * something else; the verdict, and whether the connection still stands. */
+static void
+interrupt_body(const struct peer_step *step, int64_t timeout,
+    struct verdict *v)
+{
+	const int small = 32 * KIB;
+	struct peer peer = {.steps = {SAY(DATA "|", OK OK GO), *step}};
+	struct offers offers = {.features = HAS_PIPELINING};
+	struct message *m = new_message("a@y");
+	struct chat chat = new_chat(&peer);
+	struct transaction t = {
+		.chat = &chat, .offers = &offers, .message = m};
+	char results[2] = "";
+
+	for (int i = 0; i < 16 * KIB; i++)
+		assert_true(body_write(&m->body, "01234567890123456789"
+		    "012345678901234567890123456789012345678x\r\n.", 63));
+	setsockopt(conn_fd(chat.conn), SOL_SOCKET, SO_SNDBUF, &small,
+	    sizeof(small));
+	chat.timeout = timeout;
+	transaction_run(&t, v);
+	assert_non_null(conn_error(chat.conn));
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	assert_null(strstr(peer.log.data, "\r\n.\r\n"));
+	assert_int_equal(v->stage, STAGE_BODY);
+	assert_false(v->maybe_delivered);
+	results[0] = "WSLHN"[v->outcome];
+	check_results(m, results);
+	message_free(m);
+	buf_free(&peer.log);
+}
+
+struct body_case {
+	struct peer_step step;
+	enum outcome outcome;
+	int code;
+	const char *text;
+};
+
+#define IN_BODY(text) {.await = "|A: b\r\n\r\nx\r\n", .say = (text)}
+
+/* The reply in the middle of the body, and silence or the end behind it. */
+static void
+check_interruptions(const struct body_case *cases, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct peer_step step = cases[i].step;
+		struct verdict v;
+
+		/* the last bytes of the first write */
+		step.await = "x\r\n.0123|";
+		interrupt_body(&step, AMPLE, &v);
+		if (v.outcome != cases[i].outcome || v.code != cases[i].code ||
+		    !strstr(v.text, cases[i].text))
+			fail_msg("%s: %s: %d %s", step.say ? step.say : "",
+			    outcome_name(v.outcome), v.code, v.text);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_single_commands),
+		cmocka_unit_test(test_dot),
+		cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_content),
+		cmocka_unit_test(test_long_content),
+		cmocka_unit_test(test_waiting_only),
+		cmocka_unit_test(test_many_recipients),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
