@@ -301,6 +301,20 @@ def test_reply_lines(case, relay, sections, place):
     assert re.fullmatch(rb"[\x20-\x7e\n]*", result.stderr)
 
 
+@pytest.mark.parametrize("step, pipelining", [
+    ("rcpt2", True), ("mail", False), ("rcpt", False), ("rcpt2", False)])
+def test_refusal_out_of_step(step, pipelining, relay, sections, place):
+    """A refusal at the end of a group with something behind it is no
+    refusal (rule 2)."""
+    one = relay(Fault(step, "raw", data=b"550 5.1.1 no\r\n250 2.0.0 ok\r\n"),
+                pipelining=pipelining)
+    config = harness.write_config(place / "conf", sections(one))
+    result = sendmail("b@example.test", "c@example.test", config=config,
+                      stdin=message())
+    assert result.status == TEMPORARY, result.text
+    assert one.copies() == 0
+
+
 # 5xx that say that we are wrong, not the message (rule 5 and UX-47).
 OUR_FAULT = ["503 5.5.1 out of order", "530 5.7.0 Must issue STARTTLS first",
              "530 5.7.1 Authentication required", "534 5.7.9 too weak",

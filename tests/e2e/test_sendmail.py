@@ -49,7 +49,8 @@ OPTIONS = [
     ["-V", "id"], ["-Vid"], ["-h", "5"], ["-h5"], ["-f", "a@x.test"],
     ["-fa@x.test"], ["-r", "a@x.test"], ["-ra@x.test"], ["-F", "A B"],
     ["-FA B"], ["-L", "tag"], ["-Ltag"], ["-p", "SMTP:host"], ["-v"],
-    ["-im"], ["-Am"], ["-Ac"], ["-i", "-oem", "-f", "a@x.test", "-F", "A"], ["--"],
+    ["-im"], ["-Am"], ["-Ac"],
+    ["-i", "-oem", "-f", "a@x.test", "-F", "A"], ["--"],
     ["-i", "--"], ["-O", "DeliveryMode=b"], ["-OTimeout=1s"],
     ["-oQ/nonexistent"], ["-OQueueDirectory=/nonexistent"],
 ]

@@ -21,13 +21,14 @@ struct peer_step {
 	const char *await;       /* how the log ends before it speaks; NULL:
 	                          * at once */
 	const char *say;         /* or NULL */
-	enum { GO_ON, REST, HANG_UP, STARE } then;
+	enum { GO_ON, REST, HANG_UP, STARE, DEAF } then;
 	int rest;                /* ms, for REST, before it speaks */
 	int wake;                /* a descriptor to write a byte to, before
 	                          * it speaks; 0: none */
 };
 
-/* HANG_UP closes at once; STARE reads no more until the other end closes. */
+/* HANG_UP closes behind its words; STARE reads no more until the other end
+ * closes; DEAF refuses, before it speaks, to be written to. */
 
 enum { PEER_STEPS = 8, PEER_PATIENCE = 20 };
 
@@ -68,13 +69,21 @@ peer_hears(struct peer *p)
 	return got > 0;
 }
 
+/* Whether the log ends like that, with or without marks in between. */
 static inline bool
 peer_ends_with(const struct peer *p, const char *tail)
 {
-	size_t len = strlen(tail);
+	size_t at = p->log.len, left = strlen(tail);
 
-	return p->log.len >= len &&
-	    memcmp(p->log.data + p->log.len - len, tail, len) == 0;
+	while (left && at) {
+		char c = p->log.data[--at];
+
+		if (c == tail[left - 1])
+			left--;
+		else if (c != '|')
+			return false;
+	}
+	return left == 0;
 }
 
 static inline bool
@@ -85,6 +94,8 @@ peer_follow(struct peer *p, const struct peer_step *step)
 	while (step->await && !peer_ends_with(p, step->await))
 		if (!peer_hears(p))
 			return false;
+	if (step->then == DEAF)
+		shutdown(p->fd, SHUT_RD);
 	if (step->then == REST)
 		poll(NULL, 0, step->rest);
 	if (step->wake && write(step->wake, "", 1) != 1)

@@ -311,7 +311,7 @@ static const struct run_case single_cases[] = {
 	    .steps = {SAY(MAIL "|", OK), SAY(RCPT_A "|", OK),
 		SAY(DATA "|", OK)},
 	    .wire = MAIL "|" RCPT_A "|" DATA "|",
-	    .outcome = LATER, .stage = STAGE_DATA, .results = "W",
+	    .outcome = LATER, .stage = STAGE_DATA, .results = "L",
 	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
 	{.name = "lost at RCPT", .to = "a@y b@y",
 	    .steps = {SAY(MAIL "|", OK), SAY_AND_GO(RCPT_A "|", NULL)},
@@ -737,8 +737,8 @@ test_many_recipients(void **state)
 	}
 }
 
-/* A relay that takes the first piece of a body of 1 MB and then does
- * something else; the verdict, and whether the connection still stands. */
+/* A relay that takes the first piece of a body of 1 MB and does something
+ * else then. It gets no dot, whatever it says. */
 static void
 interrupt_body(const struct peer_step *step, int64_t timeout,
     struct verdict *v)
@@ -750,11 +750,12 @@ interrupt_body(const struct peer_step *step, int64_t timeout,
 	struct chat chat = new_chat(&peer);
 	struct transaction t = {
 		.chat = &chat, .offers = &offers, .message = m};
-	char results[2] = "";
+	char results[] = {'\0', '\0'}, line[65];
 
+	body_free(&m->body);
+	snprintf(line, sizeof(line), "%061dx\r\n", 0);
 	for (int i = 0; i < 16 * KIB; i++)
-		assert_true(body_write(&m->body, "01234567890123456789"
-		    "012345678901234567890123456789012345678x\r\n.", 63));
+		assert_true(body_write(&m->body, line, 64));
 	setsockopt(conn_fd(chat.conn), SOL_SOCKET, SO_SNDBUF, &small,
 	    sizeof(small));
 	chat.timeout = timeout;
@@ -762,7 +763,9 @@ interrupt_body(const struct peer_step *step, int64_t timeout,
 	assert_non_null(conn_error(chat.conn));
 	conn_close(chat.conn);
 	peer_stop(&peer);
-	assert_null(strstr(peer.log.data, "\r\n.\r\n"));
+	assert_null(strstr(peer.log.data, "\n.\r\n"));
+	assert_null(strstr(peer.log.data, "|.\r\n"));
+	assert_true(peer.log.len < 512 * KIB);
 	assert_int_equal(v->stage, STAGE_BODY);
 	assert_false(v->maybe_delivered);
 	results[0] = "WSLHN"[v->outcome];
@@ -774,27 +777,199 @@ interrupt_body(const struct peer_step *step, int64_t timeout,
 struct body_case {
 	struct peer_step step;
 	enum outcome outcome;
+	enum scope scope;
 	int code;
 	const char *text;
 };
 
-#define IN_BODY(text) {.await = "|A: b\r\n\r\nx\r\n", .say = (text)}
+#define IN_BODY "x\r\n|"
+#define TOO_BIG "552 5.3.4 too big\r\n"
 
-/* The reply in the middle of the body, and silence or the end behind it. */
+static const struct body_case body_cases[] = {
+	{SAY(IN_BODY, TOO_BIG), NEVER, SCOPE_MESSAGE, 552, "too big"},
+	{SAY(IN_BODY, "552-5.3.4 too\r\n552 5.3.4 big\r\n"), NEVER,
+	    SCOPE_MESSAGE, 552, "5.3.4 too 5.3.4 big"},
+	{SAY(IN_BODY, "452 4.3.1 full\r\n"), LATER, SCOPE_MESSAGE, 452,
+	    "4.3.1 full"},
+	{SAY(IN_BODY, "421 4.3.2 bye\r\n"), LATER, SCOPE_MESSAGE, 421,
+	    "4.3.2 bye"},
+	{SAY(IN_BODY, "535 5.7.8 no\r\n"), HOLD, SCOPE_UPSTREAM, 535,
+	    "5.7.8 no"},
+	/* a yes is none before the dot */
+	{SAY(IN_BODY, OK), LATER, SCOPE_MESSAGE, 0, "out of step"},
+	{SAY(IN_BODY, GO), LATER, SCOPE_MESSAGE, 0, "out of step"},
+	{SAY(IN_BODY, "what\r\n"), LATER, SCOPE_MESSAGE, 0, "out of step"},
+	{SAY(IN_BODY, "552-a\r\n250 b\r\n"), LATER, SCOPE_MESSAGE, 0,
+	    "out of step"},
+	{SAY_AND_GO(IN_BODY, TOO_BIG), NEVER, SCOPE_MESSAGE, 552, "too big"},
+	{SAY_AND_GO(IN_BODY, OK), LATER, SCOPE_MESSAGE, 0, ""},
+	{SAY_AND_GO(IN_BODY, "552 5.3.4 too"), LATER, SCOPE_MESSAGE, 0, ""},
+	{SAY_AND_GO(IN_BODY, NULL), LATER, SCOPE_MESSAGE, 0, ""},
+};
+
 static void
-check_interruptions(const struct body_case *cases, size_t count)
+check_body_case(const struct body_case *c)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct peer_step step = cases[i].step;
+	struct verdict v;
+
+	interrupt_body(&c->step, AMPLE, &v);
+	if (v.outcome != c->outcome || v.scope != c->scope ||
+	    v.code != c->code || !strstr(v.text, c->text))
+		fail_msg("%s: %s, scope %d: %d %s",
+		    c->step.say ? c->step.say : "", outcome_name(v.outcome),
+		    (int)v.scope, v.code, v.text);
+}
+
+static void
+test_body_interrupted(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(body_cases); i++)
+		check_body_case(&body_cases[i]);
+}
+
+/* The relay closes before it speaks, so that our write fails (UX-32). */
+static void
+test_body_cannot_be_written(void **state)
+{
+	static const struct body_case cases[] = {
+		{{.await = IN_BODY, .say = TOO_BIG, .then = DEAF}, NEVER,
+		    SCOPE_MESSAGE, 552, "too big"},
+		{{.await = IN_BODY, .then = DEAF,
+		     .say = "552-5.3.4 too\r\n552 5.3.4 big\r\n"}, NEVER,
+		    SCOPE_MESSAGE, 552, "5.3.4 too 5.3.4 big"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		check_body_case(&cases[i]);
+}
+
+/* A relay that stops reading, and one that says half of something (UX-31). */
+static void
+test_body_stalled(void **state)
+{
+	static const struct peer_step steps[] = {
+		{.await = IN_BODY, .then = STARE},
+		{.await = IN_BODY, .say = "55", .then = HANG_UP},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(steps); i++) {
+		int64_t begun = clock_now();
 		struct verdict v;
 
-		/* the last bytes of the first write */
-		step.await = "x\r\n.0123|";
-		interrupt_body(&step, AMPLE, &v);
-		if (v.outcome != cases[i].outcome || v.code != cases[i].code ||
-		    !strstr(v.text, cases[i].text))
-			fail_msg("%s: %s: %d %s", step.say ? step.say : "",
-			    outcome_name(v.outcome), v.code, v.text);
+		interrupt_body(&steps[i], 200, &v);
+		assert_int_equal(v.outcome, LATER);
+		assert_int_equal(v.scope, SCOPE_MESSAGE);
+		assert_int_equal(v.code, 0);
+		assert_true(clock_now() - begun < AMPLE / 2);
+		if (i == 0)
+			assert_non_null(strstr(v.text, "timed out"));
+	}
+}
+
+/* What was stored cannot be read back: no dot (rule 10, DU-13). */
+static void
+test_body_unreadable(void **state)
+{
+	static const off_t lengths[] = {0, 1, 16 * KIB, 300 * KIB - 1};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		struct peer peer = {.steps = {SAY(DATA "|", OK OK GO)}};
+		struct offers offers = {.features = HAS_PIPELINING};
+		struct message *m = new_message("a@y");
+		struct chat chat = new_chat(&peer);
+		struct transaction t = {
+			.chat = &chat, .offers = &offers, .message = m};
+		char *text = xcalloc(1, 300 * KIB);
+		struct verdict v;
+
+		body_free(&m->body);
+		assert_true(body_write(&m->body, memset(text, 'x', 300 * KIB),
+		    300 * KIB));
+		assert_int_equal(ftruncate(m->body.fd, lengths[i]), 0);
+		transaction_run(&t, &v);
+		assert_non_null(conn_error(chat.conn));
+		conn_close(chat.conn);
+		peer_stop(&peer);
+		assert_null(strstr(peer.log.data, ".\r\n"));
+		assert_int_equal(v.outcome, LATER);
+		assert_int_equal(v.stage, STAGE_BODY);
+		assert_int_equal(v.scope, SCOPE_MESSAGE);
+		assert_false(v.maybe_delivered);
+		free(text);
+		message_free(m);
+		buf_free(&peer.log);
+	}
+}
+
+/* One transaction with a pipe that says when the process is to stop, and a
+ * deadline from now on; 0: none. */
+static void
+run_in_a_hurry(struct peer *peer, int stop_fd, int64_t patience,
+    struct verdict *v)
+{
+	struct offers offers = {.features = HAS_PIPELINING};
+	struct message *m = new_message("a@y");
+	struct chat chat = {.timeout = AMPLE,
+		.deadline = patience ? clock_now() + patience : 0};
+	struct transaction t = {
+		.chat = &chat, .offers = &offers, .message = m};
+
+	chat.conn = conn_new(peer_start(peer), stop_fd);
+	transaction_run(&t, v);
+	conn_close(chat.conn);
+	peer_stop(peer);
+	message_free(m);
+}
+
+/* Before the dot the process may stop, and a submitter may be in a hurry... */
+static void
+test_cut_before_dot(void **state)
+{
+	static const char *const texts[] = {"timed out", "is stopping"};
+
+	(void)state;
+	for (int stops = 0; stops < 2; stops++) {
+		struct peer peer = {.steps = {SAY(DATA "|", OK)}};
+		struct verdict v;
+		int stop[2];
+
+		assert_int_equal(pipe(stop), 0);
+		peer.steps[0].wake = stops ? stop[1] : 0;
+		run_in_a_hurry(&peer, stop[0], stops ? 0 : 100, &v);
+		assert_string_equal(peer.log.data, MAIL RCPT_A DATA "|");
+		assert_int_equal(v.outcome, LATER);
+		assert_false(v.maybe_delivered);
+		assert_non_null(strstr(v.text, texts[stops]));
+		buf_free(&peer.log);
+		close(stop[0]);
+		close(stop[1]);
+	}
+}
+
+/* ...behind it the answer is waited for. */
+static void
+test_patient_behind_dot(void **state)
+{
+	(void)state;
+	for (int stops = 0; stops < 2; stops++) {
+		struct peer peer = {.steps = {SAY(DATA "|", OK OK GO),
+		    {.await = DOT, .say = OK, .then = REST, .rest = 400}}};
+		struct verdict v;
+		int stop[2];
+
+		assert_int_equal(pipe(stop), 0);
+		peer.steps[1].wake = stops ? stop[1] : 0;
+		run_in_a_hurry(&peer, stop[0], stops ? 0 : 200, &v);
+		assert_int_equal(v.outcome, SENT);
+		assert_string_equal(peer.log.data,
+		    MAIL RCPT_A DATA "|" CONTENT);
+		buf_free(&peer.log);
+		close(stop[0]);
+		close(stop[1]);
 	}
 }
 
@@ -810,6 +985,12 @@ main(void)
 		cmocka_unit_test(test_long_content),
 		cmocka_unit_test(test_waiting_only),
 		cmocka_unit_test(test_many_recipients),
+		cmocka_unit_test(test_body_interrupted),
+		cmocka_unit_test(test_body_cannot_be_written),
+		cmocka_unit_test(test_body_stalled),
+		cmocka_unit_test(test_body_unreadable),
+		cmocka_unit_test(test_cut_before_dot),
+		cmocka_unit_test(test_patient_behind_dot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,1019 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Where sessions and couriers meet, with true relays on loopback: verdicts
+ * come back, a relay that is away is not asked again (LO-04), the next
+ * upstream gets what the first was not told of (UX-15, UX-43), nothing is
+ * sent for a submitter who has left, a kept connection that died is no
+ * failure (UX-38, UX-39), and stopping answers everybody (DU-41).
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "clock.h"
+#include "config.h"
+#include "conn.h"
+#include "message.h"
+#include "queue.h"
+#include "relay.h"
+#include "thread.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { AMPLE = 20000, SHORT = 300 };
+
+/* --- A relay ----------------------------------------------------------- */
+
+/* What it says; NULL is a yes, "" hangs up. */
+struct manners {
+	const char *greeting, *hello, *mail, *rcpt, *data, *end;
+	const char *waits_at; /* the verb, "" for the greeting, "." for the
+	                       * dot, at which it waits to be released */
+	unsigned messages;    /* after which it hangs up; 0: never */
+};
+
+struct server {
+	struct manners manners;
+	int fd;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool released;
+	unsigned waiting;     /* connections that want to be released */
+	unsigned connections; /* all that there were */
+	unsigned open;
+	unsigned messages;
+	struct buf log;       /* all lines, of all connections */
+};
+
+/* One connection to it. */
+struct service {
+	struct server *server;
+	struct conn *conn;
+};
+
+static void
+wait_at(struct server *s, const char *where)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->manners.waits_at && strcmp(s->manners.waits_at, where) == 0) {
+		s->waiting++;
+		pthread_cond_broadcast(&s->changed);
+		while (!s->released &&
+		    thread_wait(&s->changed, &s->lock, clock_now() + AMPLE))
+			;
+		s->waiting--;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* False if that was the last word. */
+static bool
+say(struct service *v, const char *text, const char *otherwise)
+{
+	if (text && !*text)
+		return false;
+	conn_printf(v->conn, "%s\r\n", text ? text : otherwise);
+	return true;
+}
+
+static bool
+hear(struct service *v, struct buf *line)
+{
+	struct server *s = v->server;
+
+	if (conn_line(v->conn, line, 10000) != LINE_OK)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	buf_addf(&s->log, "%s\n", line->data);
+	pthread_mutex_unlock(&s->lock);
+	return true;
+}
+
+static bool
+take_content(struct service *v, struct buf *line)
+{
+	struct server *s = v->server;
+	bool enough;
+
+	if (!say(v, s->manners.data, "354 go"))
+		return false;
+	if (s->manners.data)
+		return true;
+	do
+		if (!hear(v, line))
+			return false;
+	while (strcmp(line->data, ".") != 0);
+	wait_at(s, ".");
+	pthread_mutex_lock(&s->lock);
+	s->messages++;
+	enough = s->manners.messages &&
+	    s->messages % s->manners.messages == 0;
+	pthread_mutex_unlock(&s->lock);
+	if (!say(v, s->manners.end, "250 2.0.0 taken"))
+		return false;
+	conn_flush(v->conn);
+	return !enough;
+}
+
+static bool
+obey(struct service *v, struct buf *line)
+{
+	const struct manners *m = &v->server->manners;
+	char verb[5];
+
+	snprintf(verb, sizeof(verb), "%.4s", line->data);
+	wait_at(v->server, verb);
+	if (strcmp(verb, "EHLO") == 0)
+		return say(v, m->hello, "250-relay\r\n250 PIPELINING");
+	if (strcmp(verb, "MAIL") == 0)
+		return say(v, m->mail, "250 ok");
+	if (strcmp(verb, "RCPT") == 0)
+		return say(v, m->rcpt, "250 ok");
+	if (strcmp(verb, "DATA") == 0)
+		return take_content(v, line);
+	if (strcmp(verb, "QUIT") == 0)
+		return say(v, "221 bye", NULL) && !conn_flush(v->conn);
+	return say(v, strcmp(verb, "RSET") == 0 ? "250 ok" : "502 what", NULL);
+}
+
+static void *
+serve(void *argument)
+{
+	struct service *v = argument;
+	struct server *s = v->server;
+	struct buf line = {0};
+
+	conn_set_deadline(v->conn, clock_now() + 2 * AMPLE);
+	wait_at(s, "");
+	if (say(v, s->manners.greeting, "220 relay"))
+		while (hear(v, &line) && obey(v, &line))
+			;
+	conn_flush(v->conn);
+	conn_close(v->conn);
+	buf_free(&line);
+	free(v);
+	pthread_mutex_lock(&s->lock);
+	s->open--;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void *
+accept_all(void *argument)
+{
+	struct server *s = argument;
+	int fd;
+
+	while ((fd = accept(s->fd, NULL, NULL)) >= 0) {
+		struct service *v = xcalloc(1, sizeof(*v));
+
+		*v = (struct service){.server = s, .conn = conn_new(fd, -1)};
+		pthread_mutex_lock(&s->lock);
+		s->connections++;
+		s->open++;
+		pthread_mutex_unlock(&s->lock);
+		if (!thread_start(serve, v))
+			_exit(99);
+	}
+	return NULL;
+}
+
+/* A port of its own that refuses connections until server_listen(). */
+static uint16_t
+server_bind(struct server *s, const struct manners *manners)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+
+	*s = (struct server){.manners = *manners, .fd = -1};
+	pthread_mutex_init(&s->lock, NULL);
+	thread_cond_init(&s->changed);
+	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(s->fd, (struct sockaddr *)&address, len) != 0 ||
+	    getsockname(s->fd, (struct sockaddr *)&address, &len) != 0)
+		fail_msg("bind: %s", strerror(errno));
+	return ntohs(address.sin_port);
+}
+
+static void
+server_listen(struct server *s)
+{
+	assert_int_equal(listen(s->fd, 100), 0);
+	assert_int_equal(pthread_create(&s->thread, NULL, accept_all, s), 0);
+}
+
+static void
+server_release(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->released = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Waits until so many connections want to be released. */
+static void
+server_await_waiting(struct server *s, unsigned count)
+{
+	int64_t deadline = clock_now() + AMPLE;
+
+	pthread_mutex_lock(&s->lock);
+	while (s->waiting < count &&
+	    thread_wait(&s->changed, &s->lock, deadline))
+		;
+	assert_int_equal(s->waiting, count);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static unsigned
+server_count(struct server *s, const unsigned *count)
+{
+	unsigned value;
+
+	pthread_mutex_lock(&s->lock);
+	value = *count;
+	pthread_mutex_unlock(&s->lock);
+	return value;
+}
+
+/* Whether it has heard that. */
+static bool
+server_heard(struct server *s, const char *text)
+{
+	bool heard;
+
+	pthread_mutex_lock(&s->lock);
+	heard = strstr(buf_text(&s->log), text) != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return heard;
+}
+
+/* With no client left. */
+static void
+server_close(struct server *s)
+{
+	server_release(s);
+	shutdown(s->fd, SHUT_RDWR);
+	if (s->thread)
+		pthread_join(s->thread, NULL);
+	close(s->fd);
+	pthread_mutex_lock(&s->lock);
+	while (s->open &&
+	    thread_wait(&s->changed, &s->lock, clock_now() + AMPLE))
+		;
+	assert_int_equal(s->open, 0);
+	pthread_mutex_unlock(&s->lock);
+	buf_free(&s->log);
+}
+
+/* --- A queue with its upstreams ---------------------------------------- */
+
+/* A session that submits in a thread of its own, and when it was answered. */
+struct session {
+	struct house *house;
+	struct message *message;
+	struct verdict verdict;
+	int64_t answered;
+	pthread_t thread;
+};
+
+enum { SESSIONS = 5 };
+
+struct house {
+	struct config config;
+	struct upstream upstreams[2];
+	struct relay relays[2];
+	struct server servers[2];
+	struct queue *queue;
+	int stop[2];
+	struct session sessions[SESSIONS];
+};
+
+/* Upstreams with these manners; all listen already. The caller may change
+ * the configuration before house_open(). On the heap, for the threads that a
+ * failed test leaves behind. */
+static struct house *
+house_build(const struct manners *manners, size_t count)
+{
+	static const char *const names[] = {"first", "second"};
+	struct house *h = xcalloc(1, sizeof(*h));
+
+	assert_int_equal(pipe(h->stop), 0);
+	for (size_t i = 0; i < count; i++) {
+		h->upstreams[i] = (struct upstream){
+			.name = xstrdup(names[i]),
+			.host = xstrdup("127.0.0.1"),
+			.port = server_bind(&h->servers[i], &manners[i]),
+			.tls = TLS_MODE_NONE, .auth = AUTH_NONE,
+			.ehlo = xstrdup("host.example"),
+			.connections = 2, .messages_per_connection = 100,
+			.recipients_per_message = 100, .idle = 10000,
+			.connect_timeout = AMPLE, .timeout = AMPLE,
+			.pipelining = true,
+		};
+		h->relays[i] = (struct relay){
+			.upstream = &h->upstreams[i], .stop_fd = h->stop[0]};
+		server_listen(&h->servers[i]);
+	}
+	h->config.upstreams = h->upstreams;
+	h->config.upstream_count = count;
+	h->config.listen.max_recipients = 1000;
+	h->config.queue.direct_wait = AMPLE;
+	return h;
+}
+
+static void
+house_open(struct house *h, bool alone)
+{
+	h->queue = queue_new(&h->config, h->relays, alone);
+}
+
+/* Says to all that wait on it that the process stops. */
+static void
+house_stop(struct house *h)
+{
+	close(h->stop[1]);
+	h->stop[1] = -1;
+	queue_stop(h->queue);
+}
+
+static void
+house_close(struct house *h)
+{
+	if (h->stop[1] >= 0)
+		house_stop(h);
+	assert_true(queue_wait_for_couriers(h->queue, clock_now() + AMPLE));
+	assert_int_equal(queue_budget(h->queue)->used, 0);
+	queue_free(h->queue);
+	for (size_t i = 0; i < h->config.upstream_count; i++) {
+		server_close(&h->servers[i]);
+		free(h->upstreams[i].name);
+		free(h->upstreams[i].host);
+		free(h->upstreams[i].ehlo);
+	}
+	close(h->stop[0]);
+	free(h);
+}
+
+static struct message *
+new_message(struct house *h, const char *to)
+{
+	struct message *m = message_new(queue_budget(h->queue), UINT64_MAX);
+	char *names = xstrdup(to), *rest = names, *name;
+
+	message_set_sender(m, "s@x");
+	while ((name = strsep(&rest, " ")))
+		message_add_recipient(m, name);
+	buf_addf(&m->header, "X-Id: %s\r\n", m->id);
+	assert_true(body_write(&m->body, "x\r\n", 3));
+	free(names);
+	return m;
+}
+
+static struct verdict
+submit(struct house *h, const char *to)
+{
+	struct verdict v;
+
+	memset(&v, 0xa5, sizeof(v));
+	queue_submit(h->queue, new_message(h, to), &v);
+	return v;
+}
+
+static void *
+run_session(void *argument)
+{
+	struct session *s = argument;
+
+	queue_submit(s->house->queue, s->message, &s->verdict);
+	s->answered = clock_now();
+	return NULL;
+}
+
+static void
+session_start(struct house *h, size_t which)
+{
+	struct session *s = &h->sessions[which];
+
+	*s = (struct session){.house = h, .message = new_message(h, "a@y")};
+	assert_int_equal(pthread_create(&s->thread, NULL, run_session, s), 0);
+}
+
+static const struct session *
+session_end(struct house *h, size_t which)
+{
+	pthread_join(h->sessions[which].thread, NULL);
+	return &h->sessions[which];
+}
+
+static void
+check_verdict(const struct verdict *v, enum outcome outcome, int code,
+    const char *text)
+{
+	if (v->outcome != outcome || v->code != code || !strstr(v->text, text))
+		fail_msg("%s at %s: %d %s", outcome_name(v->outcome),
+		    stage_name(v->stage), v->code, v->text);
+}
+
+/* --- The tests --------------------------------------------------------- */
+
+struct verdict_case {
+	struct manners manners;
+	const char *to;
+	enum outcome outcome;
+	enum scope scope;
+	int code;
+	const char *text;
+	unsigned contents; /* how often the relay got the content */
+};
+
+static const struct verdict_case verdict_cases[] = {
+	{{0}, "a@y", SENT, SCOPE_UPSTREAM, 250, "2.0.0 taken", 1},
+	{{0}, "a@y b@y", SENT, SCOPE_UPSTREAM, 250, "2.0.0 taken", 1},
+	{{.end = "554 5.6.0 no"}, "a@y", NEVER, SCOPE_MESSAGE, 554,
+	    "5.6.0 no", 1},
+	{{.end = "451 4.3.0 no"}, "a@y", LATER, SCOPE_MESSAGE, 451,
+	    "4.3.0 no", 1},
+	{{.end = ""}, "a@y", LATER, SCOPE_MESSAGE, 0, "closed", 1},
+	{{.data = "554 no"}, "a@y", NEVER, SCOPE_MESSAGE, 554, "no", 0},
+	{{.rcpt = "550 5.1.1 no"}, "a@y", NEVER, SCOPE_RECIPIENT, 550,
+	    "5.1.1 <a@y>: no", 1}, /* the empty message to nobody */
+	{{.rcpt = "550 5.1.1 no"}, "a@y b@y", NEVER, SCOPE_RECIPIENT, 550,
+	    "5.1.1 <a@y>: no", 0},
+	{{.rcpt = "450 no"}, "a@y b@y", LATER, SCOPE_RECIPIENT, 450,
+	    "<a@y>: no", 0},
+	{{.mail = "552 5.3.4 no", .rcpt = "503 no", .data = "503 no"}, "a@y",
+	    NEVER, SCOPE_MESSAGE, 552, "5.3.4 no", 0},
+	{{.mail = ""}, "a@y", LATER, SCOPE_MESSAGE, 0, "closed", 0},
+	{{.greeting = "554 5.7.1 no"}, "a@y", LATER, SCOPE_UPSTREAM, 554,
+	    "5.7.1 no", 0},
+	{{.greeting = ""}, "a@y", LATER, SCOPE_UPSTREAM, 0, "closed", 0},
+	{{.hello = "421 no"}, "a@y", LATER, SCOPE_UPSTREAM, 421, "no", 0},
+	{{.mail = "530 5.7.0 no", .rcpt = "503 no", .data = "503 no"}, "a@y",
+	    HOLD, SCOPE_UPSTREAM, 530, "5.7.0 no", 0},
+};
+
+/* By a courier, and by a process that has none. */
+static void
+test_verdicts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT(verdict_cases); i++) {
+		const struct verdict_case *t = &verdict_cases[i / 2];
+		struct verdict v;
+	struct house *h = house_build(&t->manners, 1);
+
+		house_open(h, i % 2);
+		v = submit(h, t->to);
+		check_verdict(&v, t->outcome, t->code, t->text);
+		assert_int_equal(v.scope, t->scope);
+		assert_int_equal(v.maybe_delivered, t->manners.end &&
+		    !*t->manners.end);
+		assert_false(v.cut_short);
+		assert_int_equal(server_count(&h->servers[0],
+		    &h->servers[0].messages), t->contents);
+		assert_int_equal(server_heard(&h->servers[0], "X-Id: "),
+		    t->contents && !t->manners.rcpt);
+		house_close(h);
+	}
+}
+
+/* Nobody listens: the first submission finds out, those behind it are told
+ * without a connection, although somebody would listen now. */
+static void
+test_relay_is_away(void **state)
+{
+	static const struct manners fine = {0};
+	struct server absent;
+	struct verdict v;
+	struct house *h = house_build(&fine, 1);
+
+(void)state;
+	h->upstreams[0].port = server_bind(&absent, &fine);
+	house_open(h, false);
+	v = submit(h, "a@y");
+	check_verdict(&v, LATER, 0, "Connection refused");
+	assert_int_equal(v.scope, SCOPE_UPSTREAM);
+	assert_int_equal(v.stage, STAGE_CONNECT);
+	server_listen(&absent);
+	for (int i = 0; i < 3; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, LATER, 0, "the relay is away, next try in ");
+		assert_non_null(strstr(v.text, "Connection refused"));
+		assert_int_equal(v.scope, SCOPE_UPSTREAM);
+		assert_int_equal(v.stage, STAGE_CONNECT);
+	}
+	assert_int_equal(server_count(&absent, &absent.connections), 0);
+	house_close(h);
+	server_close(&absent);
+}
+
+/* Those in line when it goes away are told at once, not one by one. */
+static void
+test_line_is_cleared(void **state)
+{
+	static const struct manners gone = {.greeting = "", .waits_at = ""};
+	struct house *h = house_build(&gone, 1);
+
+(void)state;
+	h->upstreams[0].connections = 1;
+	house_open(h, false);
+	session_start(h, 0);
+	server_await_waiting(&h->servers[0], 1);
+	for (size_t i = 1; i < SESSIONS; i++)
+		session_start(h, i);
+	poll(NULL, 0, 100);
+	server_release(&h->servers[0]);
+	for (size_t i = 0; i < SESSIONS; i++) {
+		const struct session *s = session_end(h, i);
+
+		check_verdict(&s->verdict, LATER, 0, "closed");
+		assert_int_equal(s->verdict.scope, SCOPE_UPSTREAM);
+	}
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+}
+
+/* What the first upstream says about itself sends the message to the second;
+ * what it says about the message does not. */
+static const struct {
+	struct manners first;
+	bool goes_on;
+} failover_cases[] = {
+	{{.greeting = ""}, true},
+	{{.greeting = "421 4.3.2 busy"}, true},
+	{{.greeting = "554 5.7.1 no"}, true},
+	{{.hello = "421 no"}, true},
+	{{.hello = ""}, true},
+	{{.mail = "530 5.7.0 no", .rcpt = "503 no", .data = "503 no"}, true},
+	{{.mail = "451 4.7.1 no", .rcpt = "503 no", .data = "503 no"}, false},
+	{{.mail = "550 5.7.1 no", .rcpt = "503 no", .data = "503 no"}, false},
+	{{.mail = "421 bye"}, false},
+	{{.mail = ""}, false},
+	{{.rcpt = "450 4.2.1 no", .data = "503 no"}, false},
+	{{.rcpt = "550 5.1.1 no", .data = "503 no"}, false},
+	{{.data = "451 4.3.0 no"}, false},
+	{{.end = "451 4.3.0 no"}, false},
+	{{.end = "550 5.7.1 no"}, false},
+	{{.end = ""}, false},
+};
+
+static void
+check_failover(const struct manners *first, bool goes_on, bool alone)
+{
+	struct manners manners[2] = {*first};
+	struct verdict v;
+
+	h = house_build(manners, 2);
+	house_open(h, alone);
+	v = submit(h, "a@y");
+	if ((v.outcome == SENT) != goes_on)
+		fail_msg("%s at %s: %d %s", outcome_name(v.outcome),
+		    stage_name(v.stage), v.code, v.text);
+	assert_int_equal(server_count(&h->servers[1],
+	    &h->servers[1].messages), goes_on);
+	assert_int_equal(server_heard(&h->servers[1], "RCPT TO:<a@y>\n"),
+	    goes_on);
+	if (goes_on && !alone) { /* the first is not asked again */
+		v = submit(h, "b@y");
+		check_verdict(&v, SENT, 250, "taken");
+		assert_int_equal(server_count(&h->servers[0],
+		    &h->servers[0].connections), 1);
+	}
+	house_close(h);
+}
+
+static void
+test_failover(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(failover_cases); i++)
+		for (int alone = 0; alone < 2; alone++)
+			check_failover(&failover_cases[i].first,
+			    failover_cases[i].goes_on, alone);
+}
+
+/* The first upstream wants a login only when it hears the recipient (UX-47):
+ * that recipient is named to the second all the same. */
+static void
+test_failover_behind_rcpt(void **state)
+{
+	static const struct manners first = {
+		.rcpt = "530 5.7.0 log in", .data = "503 no"};
+
+	(void)state;
+	check_failover(&first, true, false);
+	check_failover(&first, true, true);
+}
+
+static void
+test_all_are_away(void **state)
+{
+	static const struct manners manners[2] = {
+		{.greeting = "421 one"}, {.greeting = "421 two"}};
+	struct verdict v;
+	struct house *h = house_build(manners, 2);
+
+(void)state;
+	house_open(h, false);
+	v = submit(h, "a@y");
+	check_verdict(&v, LATER, 421, "two");
+	v = submit(h, "a@y");
+	check_verdict(&v, LATER, 0, "one"); /* of the preferred one */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(server_count(&h->servers[i],
+		    &h->servers[i].connections), 1);
+	house_close(h);
+}
+
+/* The relay has not even greeted when the submitter must be answered: nothing
+ * of the message is sent later, and the relay is not held to be away. */
+static void
+test_impatient(void **state)
+{
+	static const struct manners slow = {.waits_at = ""};
+	int64_t begun;
+	struct verdict v;
+	struct house *h = house_build(&slow, 1);
+
+(void)state;
+	h->config.queue.direct_wait = SHORT;
+	house_open(h, false);
+	begun = clock_now();
+	v = submit(h, "gone@y");
+	assert_in_range(clock_now() - begun, SHORT, AMPLE / 2);
+	check_verdict(&v, LATER, 0, "direct_wait");
+	assert_true(v.cut_short);
+	assert_int_equal(v.scope, SCOPE_MESSAGE);
+	server_release(&h->servers[0]);
+	h->config.queue.direct_wait = AMPLE;
+	v = submit(h, "here@y");
+	check_verdict(&v, SENT, 250, "taken");
+	assert_true(server_heard(&h->servers[0], "<here@y>"));
+	assert_false(server_heard(&h->servers[0], "<gone@y>"));
+	house_close(h);
+}
+
+/* The same for those behind it in line. */
+static void
+test_impatient_in_line(void **state)
+{
+	static const struct manners slow = {.waits_at = ""};
+	struct house *h = house_build(&slow, 1);
+
+(void)state;
+	h->config.queue.direct_wait = SHORT;
+	h->upstreams[0].connections = 1;
+	h->upstreams[0].idle = SHORT;
+	house_open(h, false);
+	for (size_t i = 0; i < SESSIONS; i++)
+		session_start(h, i);
+	for (size_t i = 0; i < SESSIONS; i++) {
+		const struct session *s = session_end(h, i);
+
+		check_verdict(&s->verdict, LATER, 0, "direct_wait");
+	}
+	server_release(&h->servers[0]);
+	while (server_count(&h->servers[0], &h->servers[0].open))
+		poll(NULL, 0, 10);
+	assert_false(server_heard(&h->servers[0], "MAIL"));
+	assert_true(server_heard(&h->servers[0], "QUIT"));
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+}
+
+/* In the envelope the attempt is cut, behind the dot it is waited for. */
+static void
+test_impatient_behind_mail(void **state)
+{
+	static const struct {
+		struct manners manners;
+		bool sent;
+	} cases[] = {
+		{{.waits_at = "MAIL"}, false}, {{.waits_at = "RCPT"}, false},
+		{{.waits_at = "DATA"}, false}, {{.waits_at = "."}, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT(cases); i++) {
+		struct server *server;
+		const struct session *s;
+	struct house *h = house_build(&cases[i / 2].manners, 1);
+
+		server = &h->servers[0];
+		h->config.queue.direct_wait = SHORT;
+		house_open(h, i % 2);
+		session_start(h, 0);
+		server_await_waiting(server, 1);
+		poll(NULL, 0, 2 * SHORT);
+		server_release(server);
+		s = session_end(h, 0);
+		check_verdict(&s->verdict, cases[i / 2].sent ? SENT : LATER,
+		    cases[i / 2].sent ? 250 : 0, "");
+		assert_int_equal(s->verdict.cut_short, !cases[i / 2].sent);
+		assert_false(s->verdict.maybe_delivered);
+		house_close(h);
+	}
+}
+
+static void
+test_connection_is_kept(void **state)
+{
+	static const struct manners fine = {0};
+	struct verdict v;
+	struct house *h = house_build(&fine, 1);
+
+(void)state;
+	h->upstreams[0].connections = 1;
+	house_open(h, false);
+	for (int i = 0; i < 5; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, SENT, 250, "taken");
+	}
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+
+	h = house_build(&fine, 1);
+	h->upstreams[0].connections = 1;
+	h->upstreams[0].messages_per_connection = 2;
+	house_open(h, false);
+	for (int i = 0; i < 5; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, SENT, 250, "taken");
+	}
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 3);
+	house_close(h);
+}
+
+/* Closed between two messages, with or without time to notice. */
+static void
+test_stale_connection(void **state)
+{
+	static const struct manners manners[] = {
+		{.messages = 1}, {.messages = 2},
+		{.messages = 1, .end = "250 2.0.0 taken\r\n421 4.4.2 bye"}};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT(manners); i++) {
+	struct house *h = house_build(&manners[i / 2], 1);
+
+		house_open(h, false);
+		for (int k = 0; k < 6; k++) {
+			struct verdict v = submit(h, "a@y");
+
+			check_verdict(&v, SENT, 250, "taken");
+			if (i % 2)
+				poll(NULL, 0, 50);
+		}
+		assert_int_equal(server_count(&h->servers[0],
+		    &h->servers[0].messages), 6);
+		house_close(h);
+	}
+}
+
+/* A refused message leaves the connection fit for the next one. */
+static void
+test_after_refusal(void **state)
+{
+	static const struct manners picky = {.data = "451 4.3.0 no"};
+	struct house *h = house_build(&picky, 1);
+
+(void)state;
+	h->upstreams[0].connections = 1;
+	house_open(h, false);
+	for (int i = 0; i < 3; i++) {
+		struct verdict v = submit(h, "a@y");
+
+		check_verdict(&v, LATER, 451, "4.3.0 no");
+	}
+	assert_true(server_heard(&h->servers[0], "RSET"));
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+}
+
+/* Stopping with a courier that is connecting and others in line. */
+static void
+test_stop(void **state)
+{
+	static const struct manners slow = {.waits_at = ""};
+	int64_t begun;
+	struct verdict v;
+	struct house *h = house_build(&slow, 1);
+
+(void)state;
+	h->upstreams[0].connections = 1;
+	house_open(h, false);
+	for (size_t i = 0; i < SESSIONS; i++)
+		session_start(h, i);
+	server_await_waiting(&h->servers[0], 1);
+	poll(NULL, 0, 100);
+	begun = clock_now();
+	house_stop(h);
+	for (size_t i = 0; i < SESSIONS; i++) {
+		const struct session *s = session_end(h, i);
+
+		check_verdict(&s->verdict, LATER, 0, "stopping");
+		assert_true(s->answered - begun < AMPLE / 2);
+	}
+	v = submit(h, "a@y");
+	check_verdict(&v, LATER, 0, "stopping");
+	assert_true(clock_now() - begun < AMPLE / 2);
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+}
+
+/* Those in line are answered even if the courier is stuck. */
+static void
+test_stop_in_line(void **state)
+{
+	static const struct manners slow = {.waits_at = ""};
+	int64_t begun;
+	struct house *h = house_build(&slow, 1);
+
+(void)state;
+	h->upstreams[0].connections = 1;
+	house_open(h, false);
+	session_start(h, 0);
+	server_await_waiting(&h->servers[0], 1);
+	for (size_t i = 1; i < SESSIONS; i++)
+		session_start(h, i);
+	poll(NULL, 0, 100);
+	begun = clock_now();
+	queue_stop(h->queue);
+	for (size_t i = 1; i < SESSIONS; i++) {
+		const struct session *s = session_end(h, i);
+
+		check_verdict(&s->verdict, LATER, 0, "stopping");
+		assert_true(s->answered - begun < AMPLE / 2);
+	}
+	assert_false(queue_wait_for_couriers(h->queue, clock_now() + 50));
+	house_stop(h);
+	check_verdict(&session_end(h, 0)->verdict, LATER, 0, "stopping");
+	house_close(h);
+}
+
+/* The relay has the message when the process stops: its word is waited for. */
+static void
+test_stop_behind_dot(void **state)
+{
+	static const struct manners slow = {.waits_at = "."};
+	const struct session *s;
+	struct house *h = house_build(&slow, 1);
+
+(void)state;
+	house_open(h, false);
+	session_start(h, 0);
+	server_await_waiting(&h->servers[0], 1);
+	house_stop(h);
+	poll(NULL, 0, 100);
+	server_release(&h->servers[0]);
+	s = session_end(h, 0);
+	check_verdict(&s->verdict, SENT, 250, "taken");
+	house_close(h);
+}
+
+static void
+test_idle_couriers_leave(void **state)
+{
+	static const struct manners fine = {0};
+	struct verdict v;
+	struct house *h = house_build(&fine, 1);
+
+(void)state;
+	h->upstreams[0].idle = 50;
+	house_open(h, false);
+	for (int i = 0; i < 3; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, SENT, 250, "taken");
+		assert_true(queue_wait_for_couriers(h->queue,
+		    clock_now() + AMPLE));
+	}
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 3);
+	assert_true(server_heard(&h->servers[0], "QUIT"));
+	house_close(h);
+}
+
+static void
+test_recipient_limit(void **state)
+{
+	static const struct manners fine[2] = {{0}, {0}};
+	struct house *h = house_build(fine, 2);
+
+(void)state;
+	house_open(h, false);
+	assert_int_equal(queue_recipient_limit(h->queue), 100);
+	h->upstreams[1].recipients_per_message = 50;
+	assert_int_equal(queue_recipient_limit(h->queue), 50);
+	h->config.listen.max_recipients = 7;
+	assert_int_equal(queue_recipient_limit(h->queue), 7);
+	house_close(h);
+}
+
+enum { CLIENTS = 8, MESSAGES = 25 };
+
+/* The IDs of all that were sent. */
+struct client {
+	struct house *house;
+	char ids[MESSAGES][QUEUE_ID_SIZE];
+	unsigned sent;
+	pthread_t thread;
+};
+
+static void *
+run_client(void *argument)
+{
+	struct client *c = argument;
+
+	for (int i = 0; i < MESSAGES; i++) {
+		struct message *m = new_message(c->house, "a@y b@y");
+		struct verdict v;
+
+		memcpy(c->ids[c->sent], m->id, QUEUE_ID_SIZE);
+		queue_submit(c->house->queue, m, &v);
+		c->sent += v.outcome == SENT;
+	}
+	return NULL;
+}
+
+/* All at once, over few connections that do not live long: each is sent once
+ * (LO-11). */
+static void
+test_many(void **state)
+{
+	static const struct manners busy[2] = {{.messages = 7}, {0}};
+	struct client *clients = xcalloc(CLIENTS, sizeof(*clients));
+	struct server *server;
+	struct house *h = house_build(busy, 2);
+
+(void)state;
+	server = &h->servers[0];
+	h->upstreams[0].messages_per_connection = 10;
+	h->upstreams[0].idle = 20;
+	house_open(h, false);
+	for (size_t i = 0; i < CLIENTS; i++) {
+		clients[i].house = h;
+		assert_int_equal(pthread_create(&clients[i].thread, NULL,
+		    run_client, &clients[i]), 0);
+	}
+	for (size_t i = 0; i < CLIENTS; i++) {
+		pthread_join(clients[i].thread, NULL);
+		assert_int_equal(clients[i].sent, MESSAGES);
+		for (int k = 0; k < MESSAGES; k++)
+			assert_true(server_heard(server, clients[i].ids[k]));
+	}
+	assert_int_equal(server_count(server, &server->messages),
+	    CLIENTS * MESSAGES);
+	assert_int_equal(server_count(&h->servers[1],
+	    &h->servers[1].connections), 0);
+	house_close(h);
+	free(clients);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_relay_is_away),
+		cmocka_unit_test(test_line_is_cleared),
+		cmocka_unit_test(test_failover),
+		cmocka_unit_test(test_failover_behind_rcpt),
+		cmocka_unit_test(test_all_are_away),
+		cmocka_unit_test(test_impatient),
+		cmocka_unit_test(test_impatient_in_line),
+		cmocka_unit_test(test_impatient_behind_mail),
+		cmocka_unit_test(test_connection_is_kept),
+		cmocka_unit_test(test_stale_connection),
+		cmocka_unit_test(test_after_refusal),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_stop_in_line),
+		cmocka_unit_test(test_stop_behind_dot),
+		cmocka_unit_test(test_idle_couriers_leave),
+		cmocka_unit_test(test_recipient_limit),
+		cmocka_unit_test(test_many),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
