@@ -161,8 +161,11 @@ secure(struct hello *h, struct verdict *v)
 		return false;
 	}
 	ok = chat_exchange(h->chat, STAGE_TLS, &a, v, "STARTTLS");
+	if (ok && a.code != 220)
+		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_TLS,
+		    "the relay answers STARTTLS with %d and not 220", a.code);
 	buf_free(&a.text);
-	if (!ok)
+	if (!ok || v->outcome != SENT)
 		return false;
 	if (!chat_in_step(h->chat)) {
 		chat_lost(h->chat, STAGE_TLS, v);

@@ -475,8 +475,8 @@ test_verdicts(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2 * COUNT(verdict_cases); i++) {
 		const struct verdict_case *t = &verdict_cases[i / 2];
+		struct house *h = house_build(&t->manners, 1);
 		struct verdict v;
-	struct house *h = house_build(&t->manners, 1);
 
 		house_open(h, i % 2);
 		v = submit(h, t->to);
@@ -499,18 +499,18 @@ static void
 test_relay_is_away(void **state)
 {
 	static const struct manners fine = {0};
-	struct server absent;
-	struct verdict v;
 	struct house *h = house_build(&fine, 1);
+	struct server *absent = &h->servers[1];
+	struct verdict v;
 
-(void)state;
-	h->upstreams[0].port = server_bind(&absent, &fine);
+	(void)state;
+	h->upstreams[0].port = server_bind(absent, &fine);
 	house_open(h, false);
 	v = submit(h, "a@y");
 	check_verdict(&v, LATER, 0, "Connection refused");
 	assert_int_equal(v.scope, SCOPE_UPSTREAM);
 	assert_int_equal(v.stage, STAGE_CONNECT);
-	server_listen(&absent);
+	server_listen(absent);
 	for (int i = 0; i < 3; i++) {
 		v = submit(h, "a@y");
 		check_verdict(&v, LATER, 0, "the relay is away, next try in ");
@@ -518,9 +518,9 @@ test_relay_is_away(void **state)
 		assert_int_equal(v.scope, SCOPE_UPSTREAM);
 		assert_int_equal(v.stage, STAGE_CONNECT);
 	}
-	assert_int_equal(server_count(&absent, &absent.connections), 0);
+	assert_int_equal(server_count(absent, &absent->connections), 0);
+	server_close(absent);
 	house_close(h);
-	server_close(&absent);
 }
 
 /* Those in line when it goes away are told at once, not one by one. */
@@ -530,7 +530,7 @@ test_line_is_cleared(void **state)
 	static const struct manners gone = {.greeting = "", .waits_at = ""};
 	struct house *h = house_build(&gone, 1);
 
-(void)state;
+	(void)state;
 	h->upstreams[0].connections = 1;
 	house_open(h, false);
 	session_start(h, 0);
@@ -578,9 +578,9 @@ static void
 check_failover(const struct manners *first, bool goes_on, bool alone)
 {
 	struct manners manners[2] = {*first};
+	struct house *h = house_build(manners, 2);
 	struct verdict v;
 
-	h = house_build(manners, 2);
 	house_open(h, alone);
 	v = submit(h, "a@y");
 	if ((v.outcome == SENT) != goes_on)
@@ -627,10 +627,10 @@ test_all_are_away(void **state)
 {
 	static const struct manners manners[2] = {
 		{.greeting = "421 one"}, {.greeting = "421 two"}};
-	struct verdict v;
 	struct house *h = house_build(manners, 2);
+	struct verdict v;
 
-(void)state;
+	(void)state;
 	house_open(h, false);
 	v = submit(h, "a@y");
 	check_verdict(&v, LATER, 421, "two");
@@ -648,11 +648,11 @@ static void
 test_impatient(void **state)
 {
 	static const struct manners slow = {.waits_at = ""};
+	struct house *h = house_build(&slow, 1);
 	int64_t begun;
 	struct verdict v;
-	struct house *h = house_build(&slow, 1);
 
-(void)state;
+	(void)state;
 	h->config.queue.direct_wait = SHORT;
 	house_open(h, false);
 	begun = clock_now();
@@ -677,7 +677,7 @@ test_impatient_in_line(void **state)
 	static const struct manners slow = {.waits_at = ""};
 	struct house *h = house_build(&slow, 1);
 
-(void)state;
+	(void)state;
 	h->config.queue.direct_wait = SHORT;
 	h->upstreams[0].connections = 1;
 	h->upstreams[0].idle = SHORT;
@@ -713,11 +713,10 @@ test_impatient_behind_mail(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * COUNT(cases); i++) {
-		struct server *server;
+		struct house *h = house_build(&cases[i / 2].manners, 1);
+		struct server *server = &h->servers[0];
 		const struct session *s;
-	struct house *h = house_build(&cases[i / 2].manners, 1);
 
-		server = &h->servers[0];
 		h->config.queue.direct_wait = SHORT;
 		house_open(h, i % 2);
 		session_start(h, 0);
@@ -737,10 +736,10 @@ static void
 test_connection_is_kept(void **state)
 {
 	static const struct manners fine = {0};
-	struct verdict v;
 	struct house *h = house_build(&fine, 1);
+	struct verdict v;
 
-(void)state;
+	(void)state;
 	h->upstreams[0].connections = 1;
 	house_open(h, false);
 	for (int i = 0; i < 5; i++) {
@@ -774,7 +773,7 @@ test_stale_connection(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * COUNT(manners); i++) {
-	struct house *h = house_build(&manners[i / 2], 1);
+		struct house *h = house_build(&manners[i / 2], 1);
 
 		house_open(h, false);
 		for (int k = 0; k < 6; k++) {
@@ -797,7 +796,7 @@ test_after_refusal(void **state)
 	static const struct manners picky = {.data = "451 4.3.0 no"};
 	struct house *h = house_build(&picky, 1);
 
-(void)state;
+	(void)state;
 	h->upstreams[0].connections = 1;
 	house_open(h, false);
 	for (int i = 0; i < 3; i++) {
@@ -816,11 +815,11 @@ static void
 test_stop(void **state)
 {
 	static const struct manners slow = {.waits_at = ""};
+	struct house *h = house_build(&slow, 1);
 	int64_t begun;
 	struct verdict v;
-	struct house *h = house_build(&slow, 1);
 
-(void)state;
+	(void)state;
 	h->upstreams[0].connections = 1;
 	house_open(h, false);
 	for (size_t i = 0; i < SESSIONS; i++)
@@ -848,10 +847,10 @@ static void
 test_stop_in_line(void **state)
 {
 	static const struct manners slow = {.waits_at = ""};
-	int64_t begun;
 	struct house *h = house_build(&slow, 1);
+	int64_t begun;
 
-(void)state;
+	(void)state;
 	h->upstreams[0].connections = 1;
 	house_open(h, false);
 	session_start(h, 0);
@@ -878,10 +877,10 @@ static void
 test_stop_behind_dot(void **state)
 {
 	static const struct manners slow = {.waits_at = "."};
-	const struct session *s;
 	struct house *h = house_build(&slow, 1);
+	const struct session *s;
 
-(void)state;
+	(void)state;
 	house_open(h, false);
 	session_start(h, 0);
 	server_await_waiting(&h->servers[0], 1);
@@ -897,10 +896,10 @@ static void
 test_idle_couriers_leave(void **state)
 {
 	static const struct manners fine = {0};
-	struct verdict v;
 	struct house *h = house_build(&fine, 1);
+	struct verdict v;
 
-(void)state;
+	(void)state;
 	h->upstreams[0].idle = 50;
 	house_open(h, false);
 	for (int i = 0; i < 3; i++) {
@@ -921,7 +920,7 @@ test_recipient_limit(void **state)
 	static const struct manners fine[2] = {{0}, {0}};
 	struct house *h = house_build(fine, 2);
 
-(void)state;
+	(void)state;
 	house_open(h, false);
 	assert_int_equal(queue_recipient_limit(h->queue), 100);
 	h->upstreams[1].recipients_per_message = 50;
@@ -964,11 +963,10 @@ test_many(void **state)
 {
 	static const struct manners busy[2] = {{.messages = 7}, {0}};
 	struct client *clients = xcalloc(CLIENTS, sizeof(*clients));
-	struct server *server;
 	struct house *h = house_build(busy, 2);
+	struct server *server = &h->servers[0];
 
-(void)state;
-	server = &h->servers[0];
+	(void)state;
 	h->upstreams[0].messages_per_connection = 10;
 	h->upstreams[0].idle = 20;
 	house_open(h, false);
