@@ -80,20 +80,23 @@ fail_malformed(struct chat *chat, const char *what, const struct buf *line)
 	buf_free(&shown);
 }
 
-/* Adds one line to the answer. True if it was the last. */
-static bool
+/* What a line is to the answer it belongs to. */
+enum line_kind { LINE_MORE, LINE_LAST, LINE_MALFORMED };
+
+/* Adds one line to the answer. */
+static enum line_kind
 add_line(struct chat *chat, struct answer *a, const struct buf *line)
 {
 	int code;
 
 	if (!is_reply_line(line)) {
 		fail_malformed(chat, "malformed reply", line);
-		return false;
+		return LINE_MALFORMED;
 	}
 	code = atoi(line->data);
 	if (a->code && a->code != code) {
 		fail_malformed(chat, "two codes in one reply", line);
-		return false;
+		return LINE_MALFORMED;
 	}
 	if (a->code)
 		buf_addc(&a->text, '\n');
@@ -102,32 +105,32 @@ add_line(struct chat *chat, struct answer *a, const struct buf *line)
 		buf_add_printable(&a->text, line->data + 4, line->len - 4,
 		    ANSWER_MAX);
 	trace(chat, "<<<", line->data);
-	return line->len == 3 || line->data[3] == ' ';
+	return line->len == 3 || line->data[3] == ' ' ? LINE_LAST : LINE_MORE;
 }
 
 bool
 chat_answer(struct chat *chat, struct answer *a)
 {
+	enum line_kind kind = LINE_MORE;
 	struct buf line = {0};
 	size_t total = 0;
-	bool last = false;
 
 	a->code = 0;
 	buf_clear(&a->text);
 	conn_set_deadline(chat->conn, clock_earlier(chat->deadline,
 	    clock_now() + chat->timeout));
-	while (!last && total < ANSWER_MAX) {
+	/* Not conn_error() ends it: after a write that failed, the answer that
+	 * came before is still to be heard. */
+	while (kind == LINE_MORE && total < ANSWER_MAX) {
 		if (conn_line(chat->conn, &line, ANSWER_MAX - total) != LINE_OK)
 			break;
 		total += line.len + 2;
-		last = add_line(chat, a, &line);
-		if (!last && conn_error(chat->conn))
-			break;
+		kind = add_line(chat, a, &line);
 	}
-	if (!last)
+	if (kind != LINE_LAST)
 		conn_fail(chat->conn, "out of step: reply over 64 KiB");
 	buf_free(&line);
-	return last;
+	return kind == LINE_LAST;
 }
 
 bool

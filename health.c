@@ -89,8 +89,12 @@ health_saw(struct health *h, const struct verdict *v, const char *id,
 {
 	bool was_down = h->down;
 
-	h->probing = false;
 	if (blames_upstream(h, v, id)) {
+		/* Attempts that were under way when it went away are part of
+		 * the same failure. */
+		if (was_down && now < h->next_probe)
+			return HEALTH_AS_BEFORE;
+		h->probing = false;
 		h->failures++;
 		if (v->stage == STAGE_AUTH && v->code >= 500)
 			h->refused_logins++;
@@ -99,6 +103,7 @@ health_saw(struct health *h, const struct verdict *v, const char *id,
 		snprintf(h->reason, sizeof(h->reason), "%s", v->text);
 		return was_down ? HEALTH_AS_BEFORE : HEALTH_WENT_DOWN;
 	}
+	h->probing = false;
 	if (v->code == 0 || was_lost(v)) /* it has not said anything */
 		return HEALTH_AS_BEFORE;
 	h->down = false;

@@ -375,6 +375,7 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 	    q->stopping)
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
+	message_forget_results(s->message);
 	return find_line(q, s);
 }
 

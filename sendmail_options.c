@@ -20,7 +20,7 @@ value_of(char option)
 {
 	if (strchr("fFrCBNRVhLXOopAbe", option))
 		return DEMANDED;
-	return strchr("dqmM", option) ? JOINED : FLAG;
+	return strchr("dqM", option) ? JOINED : FLAG;
 }
 
 static enum sendmail_mode

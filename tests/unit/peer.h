@@ -21,8 +21,8 @@ struct peer_step {
 	const char *await;       /* how the log ends before it speaks; NULL:
 	                          * at once */
 	const char *say;         /* or NULL */
-	enum { GO_ON, REST, HANG_UP, STARE, DEAF } then;
-	int rest;                /* ms, for REST, before it speaks */
+	enum { GO_ON, HANG_UP, STARE, DEAF } then;
+	int rest;                /* ms, before it speaks */
 	int wake;                /* a descriptor to write a byte to, before
 	                          * it speaks; 0: none */
 };
@@ -96,8 +96,7 @@ peer_follow(struct peer *p, const struct peer_step *step)
 			return false;
 	if (step->then == DEAF)
 		shutdown(p->fd, SHUT_RD);
-	if (step->then == REST)
-		poll(NULL, 0, step->rest);
+	poll(NULL, 0, step->rest);
 	if (step->wake && write(step->wake, "", 1) != 1)
 		return false;
 	if (step->say &&
@@ -116,7 +115,7 @@ peer_run(void *argument)
 	struct peer *p = argument;
 	const struct peer_step *step = p->steps;
 
-	while ((step->await || step->say || step->then) &&
+	while ((step->await || step->say) &&
 	    peer_follow(p, step))
 		step++;
 	while (peer_hears(p))

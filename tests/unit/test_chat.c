@@ -367,10 +367,10 @@ static void
 test_slow(void **state)
 {
 	struct peer peer = {.steps = {
-		{NULL, "250-a\r\n", REST, 60, 0}, {NULL, "2", REST, 60, 0},
-		{NULL, "5", REST, 60, 0}, {NULL, "0", REST, 60, 0},
-		{NULL, "-b\r\n", REST, 60, 0}, {NULL, "250", REST, 60, 0},
-		{NULL, " c\r\n", REST, 60, 0}}};
+		{NULL, "250-a\r\n", GO_ON, 60, 0}, {NULL, "2", GO_ON, 60, 0},
+		{NULL, "5", GO_ON, 60, 0}, {NULL, "0", GO_ON, 60, 0},
+		{NULL, "-b\r\n", GO_ON, 60, 0}, {NULL, "250", GO_ON, 60, 0},
+		{NULL, " c\r\n", GO_ON, 60, 0}}};
 	struct talk t;
 
 	(void)state;

@@ -24,7 +24,8 @@ struct command_case {
 	const char *result; /* the mailbox, or the code that refuses it */
 };
 
-#define LETTERS_60 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh"
+#define LETTERS_30 "abcdefghijklmnopqrstuvwxyz0123"
+#define LETTERS_60 LETTERS_30 LETTERS_30
 #define LETTERS_63 LETTERS_60 "ijk"
 #define LETTERS_64 LETTERS_63 "l"
 #define LETTERS_189 LETTERS_63 "." LETTERS_63 "." LETTERS_60 "i"

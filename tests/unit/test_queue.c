@@ -38,7 +38,7 @@ enum { AMPLE = 20000, SHORT = 300 };
 
 /* What it says; NULL is a yes, "" hangs up. */
 struct manners {
-	const char *greeting, *hello, *mail, *rcpt, *data, *end;
+	const char *greeting, *hello, *login, *mail, *rcpt, *data, *end;
 	const char *waits_at; /* the verb, "" for the greeting, "." for the
 	                       * dot, at which it waits to be released */
 	unsigned messages;    /* after which it hangs up; 0: never */
@@ -138,6 +138,8 @@ obey(struct service *v, struct buf *line)
 	wait_at(v->server, verb);
 	if (strcmp(verb, "EHLO") == 0)
 		return say(v, m->hello, "250-relay\r\n250 PIPELINING");
+	if (strcmp(verb, "AUTH") == 0)
+		return say(v, m->login, "235 ok");
 	if (strcmp(verb, "MAIL") == 0)
 		return say(v, m->mail, "250 ok");
 	if (strcmp(verb, "RCPT") == 0)
@@ -642,6 +644,33 @@ test_all_are_away(void **state)
 	house_close(h);
 }
 
+/* One login, and those behind it are told to wait for a person (UX-15). */
+static void
+test_refused_login(void **state)
+{
+	static const struct manners strict = {
+		.hello = "250-relay\r\n250 AUTH PLAIN",
+		.login = "535 5.7.8 wrong"};
+	struct house *h = house_build(&strict, 1);
+	char user[] = "u", password[] = "p";
+	struct verdict v;
+
+	(void)state;
+	h->upstreams[0].auth = AUTH_PLAIN;
+	h->upstreams[0].user = user;
+	h->upstreams[0].password = (struct secret){
+		.kind = SECRET_LITERAL, .text = password};
+	house_open(h, false);
+	v = submit(h, "a@y");
+	check_verdict(&v, HOLD, 535, "5.7.8 wrong");
+	assert_int_equal(v.scope, SCOPE_UPSTREAM);
+	v = submit(h, "a@y");
+	check_verdict(&v, HOLD, 0, "5.7.8 wrong");
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+}
+
 /* The relay has not even greeted when the submitter must be answered: nothing
  * of the message is sent later, and the relay is not held to be away. */
 static void
@@ -999,6 +1028,7 @@ main(void)
 		cmocka_unit_test(test_failover),
 		cmocka_unit_test(test_failover_behind_rcpt),
 		cmocka_unit_test(test_all_are_away),
+		cmocka_unit_test(test_refused_login),
 		cmocka_unit_test(test_impatient),
 		cmocka_unit_test(test_impatient_in_line),
 		cmocka_unit_test(test_impatient_behind_mail),

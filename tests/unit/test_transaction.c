@@ -66,7 +66,8 @@ struct run_case {
 /* Pipelined: MAIL, one RCPT and DATA. */
 static const struct run_case group_cases[] = {
 	{.name = "one recipient is one write", .to = "a@y",
-	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, "250 2.0.0 queued\r\n")},
+	    .steps = {SAY(DATA "|", OK OK GO),
+		SAY(DOT, "250 2.0.0 queued\r\n")},
 	    .wire = MAIL RCPT_A DATA "|" CONTENT,
 	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
 	    .scope = SCOPE_UPSTREAM, .text = "2.0.0 queued"},
@@ -577,6 +578,34 @@ test_content(void **state)
 	}
 }
 
+/* Sends a body that has that text at three places, each so many bytes behind
+ * the last. */
+static void
+check_long_content(size_t distance, const char *text)
+{
+	struct message *m = new_message("a@y");
+	struct buf wire = {0}, body = {0}, expected = {0};
+	bool line_start = true;
+
+	for (size_t at = distance; at <= 3 * distance; at += distance) {
+		while (body.len < at)
+			buf_addc(&body, 'x');
+		buf_adds(&body, text);
+	}
+	buf_adds(&body, "\r\n");
+	body_free(&m->body);
+	assert_true(body_write(&m->body, body.data, body.len));
+	send_message(m, &wire);
+	buf_adds(&expected, "A: b\r\n\r\n");
+	data_stuff(&line_start, body.data, body.len, &expected);
+	buf_adds(&expected, ".\r\n");
+	assert_string_equal(wire.data, expected.data);
+	message_free(m);
+	buf_free(&wire);
+	buf_free(&body);
+	buf_free(&expected);
+}
+
 /* Dots before, at and behind the edges of the pieces that a long body is
  * read in, at the start of a line and not. */
 static void
@@ -586,30 +615,9 @@ test_long_content(void **state)
 		"\r\n.\r\n", "\r\n..", "x.\r\n", "\r\nx."};
 
 	(void)state;
-	for (size_t size = 16 * KIB - 5; size <= 16 * KIB + 1; size++)
-		for (size_t i = 0; i < COUNT(edges); i++) {
-			struct message *m = new_message("a@y");
-			struct buf wire = {0}, body = {0}, expected = {0};
-			bool line_start = true;
-
-			for (int k = 0; k < 3; k++) {
-				while (body.len % (16 * KIB) != size % (16 * KIB))
-					buf_addc(&body, 'x');
-				buf_adds(&body, edges[i]);
-			}
-			buf_adds(&body, "\r\n");
-			body_free(&m->body);
-			assert_true(body_write(&m->body, body.data, body.len));
-			send_message(m, &wire);
-			buf_adds(&expected, "A: b\r\n\r\n");
-			data_stuff(&line_start, body.data, body.len, &expected);
-			buf_adds(&expected, ".\r\n");
-			assert_string_equal(wire.data, expected.data);
-			message_free(m);
-			buf_free(&wire);
-			buf_free(&body);
-			buf_free(&expected);
-		}
+	for (size_t edge = 16 * KIB - 5; edge <= 16 * KIB + 1; edge++)
+		for (size_t i = 0; i < COUNT(edges); i++)
+			check_long_content(edge, edges[i]);
 }
 
 /* Who has the message already is not named again; the null sender is. */
@@ -833,9 +841,9 @@ static void
 test_body_cannot_be_written(void **state)
 {
 	static const struct body_case cases[] = {
-		{{.await = IN_BODY, .say = TOO_BIG, .then = DEAF}, NEVER,
-		    SCOPE_MESSAGE, 552, "too big"},
-		{{.await = IN_BODY, .then = DEAF,
+		{{.await = IN_BODY, .then = DEAF, .rest = 50,
+		     .say = TOO_BIG}, NEVER, SCOPE_MESSAGE, 552, "too big"},
+		{{.await = IN_BODY, .then = DEAF, .rest = 50,
 		     .say = "552-5.3.4 too\r\n552 5.3.4 big\r\n"}, NEVER,
 		    SCOPE_MESSAGE, 552, "5.3.4 too 5.3.4 big"},
 	};
@@ -957,7 +965,7 @@ test_patient_behind_dot(void **state)
 	(void)state;
 	for (int stops = 0; stops < 2; stops++) {
 		struct peer peer = {.steps = {SAY(DATA "|", OK OK GO),
-		    {.await = DOT, .say = OK, .then = REST, .rest = 400}}};
+		    {.await = DOT, .say = OK, .rest = 400}}};
 		struct verdict v;
 		int stop[2];
 
