@@ -40,17 +40,19 @@ open_nameless(void)
 	return fd;
 }
 
-static bool
-write_all(int fd, const char *data, size_t len)
+bool
+body_write_all(int fd, const void *data, size_t len)
 {
+	const char *next = data;
+
 	while (len) {
-		ssize_t put = write(fd, data, len);
+		ssize_t put = write(fd, next, len);
 
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put <= 0)
 			return false;
-		data += put;
+		next += put;
 		len -= (size_t)put;
 	}
 	return true;
@@ -81,7 +83,7 @@ spill(struct body *b)
 
 	if (fd < 0)
 		return false;
-	if (!write_all(fd, buf_text(&b->memory), b->memory.len)) {
+	if (!body_write_all(fd, buf_text(&b->memory), b->memory.len)) {
 		int saved = errno;
 
 		close(fd);
@@ -100,7 +102,7 @@ body_write(struct body *b, const void *data, size_t len)
 	if (b->fd < 0 && b->memory.len + len > memory_limit(b) && !spill(b))
 		return false;
 	if (b->fd >= 0) {
-		if (!write_all(b->fd, data, len))
+		if (!body_write_all(b->fd, data, len))
 			return false;
 	} else {
 		buf_add(&b->memory, data, len);

@@ -32,6 +32,9 @@ void body_init(struct body *, struct body_budget *);
 /* Appends; false with errno set when it cannot be stored. */
 bool body_write(struct body *, const void *data, size_t len);
 
+/* Writes everything, however many calls it takes; false with errno set. */
+bool body_write_all(int fd, const void *data, size_t len);
+
 /* Reads up to len bytes at offset; the count, 0 at the end, -1 with errno. */
 ptrdiff_t body_read(const struct body *, uint64_t offset, void *, size_t len);
 void body_free(struct body *);

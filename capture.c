@@ -20,24 +20,6 @@ enum {
 };
 
 static bool
-write_whole(int fd, const void *data, size_t len)
-{
-	const char *next = data;
-
-	while (len) {
-		ssize_t put = write(fd, next, len);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		next += put;
-		len -= (size_t)put;
-	}
-	return true;
-}
-
-static bool
 write_body(int fd, const struct message *m)
 {
 	char *piece = xmalloc(PIECE);
@@ -46,7 +28,7 @@ write_body(int fd, const struct message *m)
 	bool ok = true;
 
 	while (ok && (got = body_read(&m->body, offset, piece, PIECE)) != 0) {
-		ok = got > 0 && write_whole(fd, piece, (size_t)got);
+		ok = got > 0 && body_write_all(fd, piece, (size_t)got);
 		offset += ok ? (uint64_t)got : 0;
 	}
 	free(piece);
@@ -85,7 +67,7 @@ write_message(int fd, const struct message *m)
 	add_envelope(&head, m);
 	buf_add(&head, buf_text(&m->header), m->header.len);
 	buf_adds(&head, "\r\n");
-	ok = write_whole(fd, head.data, head.len) && write_body(fd, m) &&
+	ok = body_write_all(fd, head.data, head.len) && write_body(fd, m) &&
 	    fsync(fd) == 0;
 	buf_free(&head);
 	return ok;

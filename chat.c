@@ -75,7 +75,8 @@ fail_malformed(struct chat *chat, const char *what, const struct buf *line)
 {
 	struct buf shown = {0};
 
-	buf_add_printable(&shown, buf_text(line), line->len, SHOWN_MAX);
+	buf_add_printable(&shown, buf_text(line), line->len,
+	    chat->discreet ? 0 : SHOWN_MAX);
 	conn_fail(chat->conn, "out of step: %s \"%s\"", what, buf_text(&shown));
 	buf_free(&shown);
 }
@@ -104,7 +105,7 @@ add_line(struct chat *chat, struct answer *a, const struct buf *line)
 	if (line->len > 4)
 		buf_add_printable(&a->text, line->data + 4, line->len - 4,
 		    ANSWER_MAX);
-	trace(chat, "<<<", line->data);
+	trace(chat, "<<<", chat->discreet ? "(reply to AUTH)" : line->data);
 	return line->len == 3 || line->data[3] == ' ' ? LINE_LAST : LINE_MORE;
 }
 

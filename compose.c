@@ -28,7 +28,8 @@ find_user(struct draft *d)
 {
 	struct passwd *user = getpwuid(getuid());
 
-	if (user && *user->pw_name)
+	if (user && address_check(user->pw_name, strlen(user->pw_name)) ==
+		ADDRESS_OK)
 		buf_adds(&d->user, user->pw_name);
 	else
 		buf_addf(&d->user, "uid%u", (unsigned)getuid());

@@ -77,6 +77,7 @@ struct config {
 	char *hostname;            /* never NULL, never empty: configured, else
 	                            * the host's own name */
 	bool hostname_is_qualified; /* fit for EHLO towards a relay */
+	bool hostname_is_own;      /* not configured but the machine's */
 	char *run_as;              /* or NULL */
 	enum log_target log;
 	enum log_format log_format;
@@ -106,6 +107,11 @@ bool config_load(struct config *, const char *path, char **environment,
  * name stands for the file in errors, and text may be NULL if len is 0. */
 bool config_parse(struct config *, const char *name, const char *text,
     size_t len, char **environment, struct buf *error);
+
+/* Completes the machine's own name with the domain that the resolver knows,
+ * which may take as long as the resolver does; for a process that is about to
+ * talk to a relay. */
+void config_complete_hostname(struct config *);
 
 /* Overwrites secrets and frees. */
 void config_free(struct config *);

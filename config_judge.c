@@ -36,13 +36,38 @@ canonical_name(const char *name)
 static char *
 own_name(void)
 {
-	char name[256] = "", *canonical = NULL;
+	char name[256] = "";
 
 	if (gethostname(name, sizeof(name) - 1) || !is_host_name(name))
 		return xstrdup("localhost");
-	if (!strchr(name, '.') && !is_localhost(name))
-		canonical = canonical_name(name);
-	return canonical ? canonical : xstrdup(name);
+	return xstrdup(name);
+}
+
+static bool
+is_qualified(const char *hostname)
+{
+	return strchr(hostname, '.') && !is_localhost(hostname);
+}
+
+void
+config_complete_hostname(struct config *config)
+{
+	char *name;
+
+	if (!config->hostname_is_own || config->hostname_is_qualified ||
+	    is_localhost(config->hostname))
+		return;
+	name = canonical_name(config->hostname);
+	if (!name || !is_qualified(name)) {
+		free(name);
+		return;
+	}
+	free(config->hostname);
+	config->hostname = name;
+	config->hostname_is_qualified = true;
+	for (size_t i = 0; i < config->upstream_count; i++)
+		if (!config->upstreams[i].ehlo)
+			config->upstreams[i].ehlo = xstrdup(name);
 }
 
 static void
@@ -51,10 +76,10 @@ judge_smarthost(struct draft *draft)
 	struct config *config = draft->config;
 
 	block_take_defaults(&draft->smarthost);
+	config->hostname_is_own = !config->hostname;
 	if (!config->hostname)
 		config->hostname = own_name();
-	config->hostname_is_qualified = strchr(config->hostname, '.') &&
-	    !is_localhost(config->hostname);
+	config->hostname_is_qualified = is_qualified(config->hostname);
 }
 
 /* As a client's address, from text that is one. */
@@ -175,6 +200,10 @@ judge_queue(struct draft *draft)
 		    "message is accepted only once the relay has it");
 	free(queue->directory);
 	queue->directory = NULL;
+	place = block_place(&draft->queue, "direct_wait", "0");
+	if (!queue->direct_wait)
+		draft_complain(draft, &place, "no message could be sent in no "
+		    "time, and there is no queue for it; write 10s");
 	place = block_place(&draft->queue, "delivery", "queue");
 	if (queue->commit_first)
 		draft_complain(draft, &place, "there is no queue directory; "

@@ -297,7 +297,7 @@ conn_line(struct conn *c, struct buf *line, size_t max)
 	if (line->len && line->data[line->len - 1] == '\r')
 		line->len--;
 	line->data[line->len] = '\0';
-	return line->len > max ? LINE_TOO_LONG : LINE_OK;
+	return LINE_OK;
 }
 
 bool

@@ -38,7 +38,8 @@ void conn_heed_stop(struct conn *, bool);
 
 enum line_result {
 	LINE_OK,
-	LINE_TOO_LONG, /* no line end within max bytes; nothing was consumed */
+	LINE_TOO_LONG, /* no line end within max bytes; the rest of the line
+	                * is still to come, see conn_skip_line() */
 	LINE_NONE,     /* end of input or error: see conn_error() */
 };
 

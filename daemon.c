@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -30,19 +28,6 @@
 enum { HEALTH_PATIENCE_MS = 5000 };
 
 static void
-print_sentences(const struct buf *why)
-{
-	const char *line = buf_text(why);
-
-	while (*line) {
-		size_t len = strcspn(line, "\n");
-
-		fprintf(stderr, "smarthost: %.*s\n", (int)len, line);
-		line += len + (line[len] != '\0');
-	}
-}
-
-static void
 log_warnings(const struct config *config)
 {
 	char *text = xstrdup(buf_text(&config->warnings)), *rest = NULL;
@@ -51,16 +36,6 @@ log_warnings(const struct config *config)
 	     line = strtok_r(NULL, "\n", &rest))
 		log_message(LEVEL_WARNING, "%s", line);
 	free(text);
-}
-
-/* Secrets must not end up in a core file. */
-static void
-forbid_core_files(void)
-{
-	struct rlimit none = {0, 0};
-
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
 static bool
@@ -160,6 +135,7 @@ serve(struct setup *s, struct listener *l, int stop_fd)
 	struct queue *q;
 	bool clean;
 
+	config_complete_hostname(&s->config);
 	setup_relays(s, stop_fd, false);
 	q = queue_new(&s->config, s->relays, false);
 	announce(s);
@@ -180,12 +156,14 @@ start(struct setup *s, struct buf *why)
 	int status = EX_CONFIG, stop_fd;
 
 	log_open(s->config.log, s->config.log_format, s->config.log_level);
-	log_warnings(&s->config);
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;
 	if (become(s->config.run_as, why) && setup_prepare(s, why)) {
+		log_warnings(&s->config);
 		stop_fd = watch_signals();
+		if (stop_fd < 0)
+			buf_addf(why, "cannot start: %s", strerror(errno));
 		status = stop_fd < 0 ? EX_OSERR : serve(s, l, stop_fd);
 	}
 	listen_free(l);
@@ -199,13 +177,13 @@ daemon_run(const char *config_path)
 	struct buf why = {0};
 	int status = EX_CONFIG;
 
-	forbid_core_files();
+	setup_forbid_core_files();
 	if (setup_read(&s, setup_config_path(config_path), &why)) {
 		status = start(&s, &why);
 		setup_free(&s);
 	}
 	if (why.len)
-		print_sentences(&why);
+		setup_print(stderr, "smarthost: ", &why);
 	buf_free(&why);
 	return status;
 }
@@ -271,7 +249,7 @@ daemon_health(const char *config_path)
 		conn_close(c);
 	}
 	if (why.len)
-		print_sentences(&why);
+		setup_print(stderr, "smarthost: ", &why);
 	else if (!ok)
 		fprintf(stderr, "smarthost: the daemon does not answer\n");
 	buf_free(&why);

@@ -183,7 +183,8 @@ dial_tcp(const struct upstream *u, const struct addrinfo *address,
 		return conn_new(fd, stop_fd);
 	buf_adds(why, "connect to ");
 	dial_add_address(why, address->ai_addr);
-	buf_addf(why, ": %s", strerror(error));
+	buf_addf(why, ": %s", error == ECANCELED ? "smarthost is stopping"
+						 : strerror(error));
 	if (error == ETIMEDOUT && u->provider && u->provider->other_ports)
 		buf_addf(why, "; if this network blocks the port, try %s",
 		    u->provider->other_ports);

@@ -92,7 +92,7 @@ health_saw(struct health *h, const struct verdict *v, const char *id,
 	if (blames_upstream(h, v, id)) {
 		/* Attempts that were under way when it went away are part of
 		 * the same failure. */
-		if (was_down && now < h->next_probe)
+		if (was_down && !h->probing)
 			return HEALTH_AS_BEFORE;
 		h->probing = false;
 		h->failures++;

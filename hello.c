@@ -5,7 +5,6 @@
  */
 #include "hello.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -24,7 +23,6 @@ static void
 forget_features(struct hello *h)
 {
 	h->offers->features = 0;
-	h->offers->size_limit = 0;
 	buf_clear(&h->offers->auth);
 }
 
@@ -45,19 +43,6 @@ greet(struct hello *h, struct verdict *v)
 	return ok;
 }
 
-static void
-learn_size(struct hello *h, const char *value)
-{
-	char *end;
-	unsigned long long limit = strtoull(value, &end, 10);
-
-	h->offers->features |= HAS_SIZE;
-	/* What is no plain number, or overflows, is no limit. */
-	if (*value >= '0' && *value <= '9' && *end == '\0' &&
-	    strlen(value) < 19)
-		h->offers->size_limit = limit;
-}
-
 /* One line of the EHLO answer: a keyword and what is behind it. "AUTH=" is
  * the form of old servers. */
 static void
@@ -70,6 +55,7 @@ learn_feature(struct hello *h, const char *line)
 		{"STARTTLS", HAS_STARTTLS},
 		{"PIPELINING", HAS_PIPELINING},
 		{"8BITMIME", HAS_8BITMIME},
+		{"SIZE", HAS_SIZE},
 	};
 	size_t len = strcspn(line, " =");
 	const char *value = line + len + (line[len] != '\0');
@@ -78,8 +64,6 @@ learn_feature(struct hello *h, const char *line)
 		if (strlen(known[i].name) == len &&
 		    strncasecmp(line, known[i].name, len) == 0)
 			h->offers->features |= known[i].feature;
-	if (len == 4 && strncasecmp(line, "SIZE", 4) == 0)
-		learn_size(h, value);
 	if (len == 4 && strncasecmp(line, "AUTH", 4) == 0)
 		buf_addf(&h->offers->auth, "%s%s",
 		    h->offers->auth.len ? " " : "", value);
@@ -88,11 +72,12 @@ learn_feature(struct hello *h, const char *line)
 static void
 learn_features(struct hello *h, char *answer)
 {
-	char *line, *rest = NULL;
+	char *line;
 
+	/* The first line should be the relay's name alone; if it is a keyword
+	 * it does no harm to know it. */
 	forget_features(h);
-	line = strtok_r(answer, "\n", &rest); /* the relay's name */
-	while (line && (line = strtok_r(NULL, "\n", &rest)))
+	while ((line = strsep(&answer, "\n")))
 		learn_feature(h, line);
 	if (!h->upstream->pipelining)
 		h->offers->features &= ~(unsigned)HAS_PIPELINING;

@@ -3,7 +3,6 @@
 #define HELLO_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "buf.h"
 
@@ -22,8 +21,7 @@ enum feature {
 /* What the last EHLO answer offered. Zero it to start; free auth. */
 struct offers {
 	unsigned features;
-	uint64_t size_limit; /* 0: none known */
-	struct buf auth;     /* mechanisms, separated by blanks */
+	struct buf auth; /* mechanisms, separated by blanks */
 };
 
 /* What it takes to begin a conversation. */

@@ -128,20 +128,25 @@ open_address(struct listener *l, const char *text, struct buf *why)
 }
 
 /* Clears the way for our socket: one that nobody answers is left over from a
- * crash. False if somebody answers. */
+ * crash. False if somebody answers, or if it is something else. */
 static bool
 remove_leftover(const char *path)
 {
-	struct conn *c = dial_unix(path, -1);
+	struct stat there;
+	struct conn *c;
 
-	if (c) {
-		conn_close(c);
-		errno = EADDRINUSE;
+	if (lstat(path, &there) != 0)
+		return true;
+	if (!S_ISSOCK(there.st_mode)) {
+		errno = EEXIST;
 		return false;
 	}
-	if (errno == ECONNREFUSED)
-		unlink(path);
-	return true;
+	c = dial_unix(path, -1);
+	if (!c)
+		return errno != ECONNREFUSED || unlink(path) == 0;
+	conn_close(c);
+	errno = EADDRINUSE;
+	return false;
 }
 
 /* The directory of the default socket is ours to make. */
@@ -162,6 +167,7 @@ static int
 bind_local(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t mask;
 	int fd;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -171,9 +177,9 @@ bind_local(const char *path)
 	if (!remove_leftover(path))
 		return -1;
 	memcpy(address.sun_path, path, strlen(path) + 1);
+	mask = umask(0111); /* anyone may send: 0666 */
 	fd = open_socket((struct sockaddr *)&address, sizeof(address));
-	if (fd >= 0)
-		(void)chmod(path, 0666);
+	umask(mask);
 	return fd;
 }
 

@@ -29,6 +29,7 @@ static struct {
 	enum log_format format;
 	enum log_level level;
 	atomic_uint dropped;
+	atomic_bool stuck;      /* the last line could not be written */
 } log_state;
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
@@ -118,20 +119,25 @@ start_line(struct buf *line, enum log_level level, const char *event)
 	add_pair(line, "event", event);
 }
 
-/* A reader that does not read must not stop the mail. */
+/* A reader that does not read must not stop the mail: it is waited for once,
+ * and then not again until it has read something. */
 static bool
 stderr_takes_a_line(void)
 {
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-	return poll(&fd, 1, PATIENCE_MS) == 1;
+	return poll(&fd, 1, atomic_load(&log_state.stuck) ? 0
+							  : PATIENCE_MS) == 1;
 }
 
 static void
 write_line(struct buf *line)
 {
-	if (!stderr_takes_a_line() ||
-	    write(STDERR_FILENO, line->data, line->len) < 0)
+	bool written = stderr_takes_a_line() &&
+	    write(STDERR_FILENO, line->data, line->len) >= 0;
+
+	atomic_store(&log_state.stuck, !written);
+	if (!written)
 		atomic_fetch_add(&log_state.dropped, 1);
 }
 

@@ -151,6 +151,42 @@ send_auth(struct chat *chat, const struct mechanism *m,
 	return initial;
 }
 
+/* Whether the relay repeats what was secret; some do with a line that they did
+ * not understand. */
+static bool
+repeats(const struct answer *a, const struct mechanism *m,
+    const struct upstream *u, const struct buf *password)
+{
+	struct buf plain = {0}, line = {0};
+	bool found = strstr(buf_text(&a->text), buf_text(password)) != NULL;
+
+	for (unsigned step = 0; step < m->responses && !found; step++) {
+		buf_clear(&plain);
+		buf_clear(&line);
+		if (!m->respond(u, password, a, step, &plain))
+			continue;
+		buf_add_base64(&line, buf_text(&plain), plain.len);
+		found = line.len &&
+		    strstr(buf_text(&a->text), line.data) != NULL;
+	}
+	buf_wipe(&plain);
+	buf_wipe(&line);
+	return found;
+}
+
+/* Judges the last answer; of one with a secret in it only the codes stay. */
+static void
+judge(struct answer *a, const struct mechanism *m, const struct upstream *u,
+    const struct buf *password, struct verdict *v)
+{
+	if (repeats(a, m, u, password)) {
+		a->text.len = reply_enhanced(buf_text(&a->text));
+		a->text.data[a->text.len] = '\0';
+		buf_adds(&a->text, " (the relay repeats our login)");
+	}
+	chat_judge(v, STAGE_AUTH, a);
+}
+
 /* The dialogue: each 334 gets the next response, one too many gets "*". A
  * server that has overlooked the initial response asks for it: it is sent
  * again. */
@@ -166,14 +202,16 @@ converse(struct chat *chat, const struct mechanism *m,
 		chat_lost(chat, STAGE_AUTH, v);
 		return false;
 	}
+	chat->discreet = true;
 	send_auth(chat, m, u, password);
 	while ((answered = chat_answer(chat, &a)) && a.code == 334 &&
 	    step <= m->responses && chat_in_step(chat))
 		send_response(chat, m, u, password, &a, step++);
+	chat->discreet = false;
 	if (!answered || conn_error(chat->conn))
 		chat_lost(chat, STAGE_AUTH, v);
 	else
-		chat_judge(v, STAGE_AUTH, &a);
+		judge(&a, m, u, password, v);
 	buf_free(&a.text);
 	return v->outcome == SENT;
 }

@@ -6,6 +6,7 @@
 #include "queue.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "clock.h"
@@ -25,11 +26,13 @@ struct submission {
 	bool abandoned;      /* its session has left; whoever ends it frees */
 	bool reported;       /* the log has its results */
 	unsigned upstream;   /* where it stands in line */
+	bool probe;          /* sent to see whether the upstream is back */
 	uint64_t tried;      /* upstreams that could not be reached, as bits */
 	int64_t deadline;    /* until which its session waits */
 	struct verdict verdict;
 	pthread_cond_t answered;
 	struct submission *next;
+	struct submission *newer, *older; /* whose sessions wait */
 };
 
 /* The submissions that wait for one upstream, and who serves them. */
@@ -47,6 +50,7 @@ struct queue {
 	const struct relay *relays;
 	bool alone;
 	bool stopping;
+	struct submission *newest; /* whose session waits */
 	struct body_budget budget;
 	pthread_mutex_t lock;
 	struct line *lines;  /* one for each upstream */
@@ -146,6 +150,23 @@ line_append(struct line *line, struct submission *s)
 	pthread_cond_signal(&line->work);
 }
 
+/* Why nothing is tried there. */
+static void
+explain_pause(const struct health *h, struct verdict *v)
+{
+	int64_t wait = h->next_probe - clock_now();
+	enum outcome outcome = h->refused_logins ? HOLD : LATER;
+
+	if (h->probing || wait < 0)
+		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
+		    "the relay is away, and is being tried now: %.300s",
+		    h->reason);
+	else
+		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
+		    "the relay is away, next try in %lld s: %.300s",
+		    (long long)(wait + 999) / 1000, h->reason);
+}
+
 /* Puts it in line for the first upstream that it has not tried and that is
  * worth trying. False, with the reason of the most preferred one, if there is
  * none. */
@@ -154,23 +175,28 @@ find_line(struct queue *q, struct submission *s)
 {
 	int64_t now = clock_now();
 
-	for (unsigned i = (unsigned)q->config->upstream_count; i-- > 0;) {
-		const struct health *h = &q->lines[i].health;
-
-		verdict_set(&s->verdict, h->refused_logins ? HOLD : LATER,
-		    SCOPE_UPSTREAM, STAGE_CONNECT, "the relay is away, next try in %lld s: %.300s",
-		    (long long)(h->next_probe - now + 999) / 1000, h->reason);
-	}
 	for (unsigned i = 0; i < q->config->upstream_count; i++) {
-		if (s->tried >> i & 1 ||
-		    !health_may_try(&q->lines[i].health, now))
+		struct line *line = &q->lines[i];
+
+		if (s->tried >> i & 1 || !health_may_try(&line->health, now))
 			continue;
 		s->state = IN_LINE;
 		s->upstream = i;
-		line_append(&q->lines[i], s);
+		s->probe = line->health.down;
+		line_append(line, s);
 		return true;
 	}
+	explain_pause(&q->lines[0].health, &s->verdict);
 	return false;
+}
+
+/* The end of a probe that came to nothing. */
+static void
+end_probe(struct queue *q, struct submission *s)
+{
+	if (s->probe)
+		health_probe_ended(&q->lines[s->upstream].health);
+	s->probe = false;
 }
 
 /* Whether one more courier should serve that line; it is counted at once. */
@@ -211,8 +237,6 @@ staff(struct queue *q)
 static bool
 withdraw(struct queue *q, struct submission *s)
 {
-	struct line *line = &q->lines[s->upstream];
-
 	if (s->state != IN_LINE && s->state != TRIED)
 		return false;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
@@ -220,8 +244,8 @@ withdraw(struct queue *q, struct submission *s)
 			: "the relay has not been reached in direct_wait");
 	s->verdict.cut_short = true;
 	if (s->state == IN_LINE) {
-		line_remove(line, s);
-		health_probe_ended(&line->health);
+		line_remove(&q->lines[s->upstream], s);
+		end_probe(q, s);
 		s->state = SETTLED;
 	} else {
 		s->abandoned = true;
@@ -234,14 +258,23 @@ static void
 await_verdict(struct queue *q, struct submission *s)
 {
 	while (s->state != SETTLED) {
-		bool over = clock_now() >= s->deadline ||
-		    (q->stopping && s->state == IN_LINE);
+		bool over = clock_now() >= s->deadline || q->stopping;
 
 		if (over && withdraw(q, s))
-			return;
+			break;
 		thread_wait(&s->answered, &q->lock,
 		    s->state == SENDING ? 0 : s->deadline);
 	}
+}
+
+/* The end of the first of so many equal parts of the time left, so that one
+ * upstream that never answers does not use it all. */
+static int64_t
+share(int64_t deadline, size_t parts)
+{
+	int64_t now = clock_now();
+
+	return now + (deadline - now) / (int64_t)parts;
 }
 
 /* For the process that has no couriers: one upstream after the other, in this
@@ -256,7 +289,9 @@ submit_alone(struct queue *q, struct submission *s, struct verdict *v)
 		struct delivery *d = delivery_new(&q->relays[i]);
 		struct attempt a = {""};
 
-		if (delivery_prepare(d, s->deadline, v))
+		message_forget_results(s->message);
+		if (delivery_prepare(d, share(s->deadline,
+			q->config->upstream_count - i), v))
 			delivery_send(d, s->message, &terms, v, &a);
 		report_results(s->message, q->relays[i].upstream, v, &a);
 		delivery_free(d);
@@ -264,6 +299,26 @@ submit_alone(struct queue *q, struct submission *s, struct verdict *v)
 			break;
 	}
 	submission_free(s);
+}
+
+static void
+join_waiting(struct queue *q, struct submission *s)
+{
+	s->older = q->newest;
+	if (s->older)
+		s->older->newer = s;
+	q->newest = s;
+}
+
+static void
+leave_waiting(struct queue *q, struct submission *s)
+{
+	if (s->older)
+		s->older->newer = s->newer;
+	if (s->newer)
+		s->newer->older = s->older;
+	else
+		q->newest = s->older;
 }
 
 /* Hands it to a courier and waits. What nobody has tried is reported here,
@@ -275,8 +330,10 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 
 	pthread_mutex_lock(&q->lock);
 	if (!q->stopping && find_line(q, s)) {
+		join_waiting(q, s);
 		staff(q);
 		await_verdict(q, s);
+		leave_waiting(q, s);
 	}
 	*v = s->verdict;
 	abandoned = s->abandoned;
@@ -337,7 +394,7 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 	wanted = !s->abandoned;
 	s->state = SENDING;
 	if (!wanted)
-		health_probe_ended(&q->lines[s->upstream].health);
+		end_probe(q, s);
 	pthread_mutex_unlock(&q->lock);
 	*terms = (struct smtp_terms){
 		.deadline = s->deadline, .all_or_nothing = true};
@@ -372,7 +429,7 @@ static bool
 pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 {
 	if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM || s->abandoned ||
-	    q->stopping)
+	    q->stopping || clock_now() >= s->deadline)
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
 	message_forget_results(s->message);
@@ -395,6 +452,34 @@ answer(struct queue *q, struct submission *s, const struct verdict *v)
 		submission_free(s);
 }
 
+/* What stays the same when a client submits the same message again, which then
+ * has another queue ID. */
+static void
+identify(const struct message *m, char key[QUEUE_ID_SIZE])
+{
+	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+
+	for (size_t i = 0; i <= m->recipient_count; i++) {
+		const char *text = i ? m->recipients[i - 1].address : m->sender;
+
+		for (; *text; text++)
+			hash = (hash ^ (unsigned char)*text) *
+			    UINT64_C(1099511628211);
+	}
+	snprintf(key, QUEUE_ID_SIZE, "%016llx%llu", (unsigned long long)hash,
+	    (unsigned long long)m->body.size % 1000000000000000);
+}
+
+/* Whether the upstream's health has something to learn from it: while it is
+ * down, only the probe's failure is news. */
+static bool
+counts(const struct queue *q, const struct submission *s,
+    const struct verdict *v)
+{
+	return !q->stopping && (s->probe || v->outcome == SENT ||
+				   !q->lines[s->upstream].health.down);
+}
+
 void
 queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
     const struct attempt *a)
@@ -402,12 +487,14 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	unsigned from = s->upstream;
 	const struct upstream *u = q->relays[from].upstream;
 	enum health_change change = HEALTH_AS_BEFORE;
+	char key[QUEUE_ID_SIZE];
 	bool passed;
 
+	identify(s->message, key);
 	pthread_mutex_lock(&q->lock);
-	if (!q->stopping)
-		change = health_saw(&q->lines[from].health, v,
-		    s->message->id, clock_now());
+	if (counts(q, s, v))
+		change = health_saw(&q->lines[from].health, v, key,
+		    clock_now());
 	passed = pass_on(q, s, v);
 	if (change == HEALTH_WENT_DOWN)
 		clear_line(q, from);
@@ -434,13 +521,10 @@ queue_stop(struct queue *q)
 {
 	pthread_mutex_lock(&q->lock);
 	q->stopping = true;
-	for (size_t i = 0; i < q->config->upstream_count; i++) {
-		struct line *line = &q->lines[i];
-
-		pthread_cond_broadcast(&line->work);
-		for (struct submission *s = line->first; s; s = s->next)
-			pthread_cond_signal(&s->answered);
-	}
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		pthread_cond_broadcast(&q->lines[i].work);
+	for (struct submission *s = q->newest; s; s = s->older)
+		pthread_cond_signal(&s->answered);
 	pthread_mutex_unlock(&q->lock);
 }
 

@@ -66,8 +66,12 @@ excuse(struct verdict *v, int64_t deadline)
 {
 	if (v->code == 0 && v->outcome == LATER && !v->maybe_delivered &&
 	    deadline && clock_now() >= deadline) {
+		enum stage stage = v->stage;
+
+		verdict_set(v, LATER, SCOPE_MESSAGE, stage, "the relay has not "
+		    "taken the message in direct_wait (it was at %s)",
+		    stage_name(stage));
 		v->cut_short = true;
-		v->scope = SCOPE_MESSAGE;
 	}
 }
 

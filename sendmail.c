@@ -55,9 +55,10 @@ status_of(const struct verdict *v)
 		return EX_OK;
 	if (v->outcome != NEVER)
 		return EX_TEMPFAIL;
-	if (strstr(v->text, "5.7."))
+	if (reply_enhanced(v->text) && strncmp(v->text, "5.7.", 4) == 0)
 		return EX_NOPERM;
-	if (strstr(v->text, "5.1.") || v->stage == STAGE_RCPT)
+	if (v->stage == STAGE_RCPT ||
+	    (reply_enhanced(v->text) && strncmp(v->text, "5.1.", 4) == 0))
 		return EX_NOUSER;
 	return EX_UNAVAILABLE;
 }
@@ -120,7 +121,7 @@ submit_to_daemon(struct job *j, const char *path, int *status)
 static int
 submit_here(struct job *j)
 {
-	const char *hostname = j->setup.config.hostname;
+	struct config *config = &j->setup.config;
 	struct origin origin = {.protocol = "local"};
 	struct buf from = {0};
 	struct verdict v;
@@ -129,11 +130,11 @@ submit_here(struct job *j)
 	buf_addf(&from, "%s (uid %u)", buf_text(&j->draft.user),
 	    (unsigned)getuid());
 	origin.from = from.data;
-	message_forget_results(j->draft.message);
-	message_qualify(j->draft.message, hostname);
-	message_add_received(j->draft.message, &origin, hostname);
+	config_complete_hostname(config);
+	message_qualify(j->draft.message, config->hostname);
+	message_add_received(j->draft.message, &origin, config->hostname);
 	setup_relays(&j->setup, -1, j->options.verbose);
-	q = queue_new(&j->setup.config, j->setup.relays, true);
+	q = queue_new(config, j->setup.relays, true);
 	queue_submit(q, j->draft.message, &v);
 	j->draft.message = NULL;
 	queue_free(q);
@@ -170,6 +171,7 @@ submit_directly(struct job *j, bool daemon_is_there)
 	log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
 					       : LOG_TO_NOWHERE,
 	    LOG_AS_TEXT, j->setup.config.log_level);
+	setup_forbid_core_files();
 	if (setup_prepare(&j->setup, &why))
 		status = submit_here(j);
 	else if (!daemon_is_there)
@@ -239,7 +241,7 @@ run_mode(struct job *j)
 		return EX_OK;
 	default:
 		buf_addf(&j->draft.why,
-		    "-%.2s is not supported by this version",
+		    "-b%c is not supported by this version",
 		    j->options.unsupported);
 		return complain(j, EX_USAGE);
 	}

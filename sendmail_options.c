@@ -68,7 +68,7 @@ set_value(struct sendmail_options *o, char option, const char *value)
 		break;
 	case 'b':
 		o->mode = mode_of(*value);
-		o->unsupported = value - 1;
+		o->unsupported = *value;
 		break;
 	case 'q':
 		o->mode = MODE_QUEUE_RUN;

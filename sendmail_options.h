@@ -16,7 +16,7 @@ enum sendmail_mode {
 /* What the command line asks for. The strings are those of argv. */
 struct sendmail_options {
 	enum sendmail_mode mode;
-	const char *unsupported; /* the letters of the option, for
+	char unsupported;        /* the letter behind -b, for
 	                          * MODE_UNSUPPORTED */
 	const char *sender;      /* -f, -r; NULL: the calling user */
 	const char *full_name;   /* -F */

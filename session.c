@@ -329,7 +329,8 @@ receive(struct session *s, struct data_reader *reader)
 			break;
 		used = message_read(s->message, reader, data, len);
 		conn_consume(s->conn, used);
-		deadline += (int64_t)used;
+		if (!s->message->fault) /* no credit for what is refused */
+			deadline += (int64_t)used;
 	}
 	conn_heed_stop(s->conn, true);
 	return data_ended(reader);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tls.h"
@@ -57,6 +59,11 @@ load_trust(struct setup *s, size_t i, struct buf *why)
 	if (u->tls == TLS_MODE_NONE || provider_is_capture(u->provider))
 		return true;
 	s->trusts[i] = tls_trust_load(u->tls_ca_file, why);
+	if (s->trusts[i] && u->tls_ca_file && tls_trust_skipped(s->trusts[i]))
+		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu certificates "
+		    "in it or in the system's bundle have keys that cannot be "
+		    "used, and are left out\n", u->tls_ca_file,
+		    tls_trust_skipped(s->trusts[i]));
 	return s->trusts[i] != NULL;
 }
 
@@ -114,6 +121,28 @@ setup_relays(struct setup *s, int stop_fd, bool trace)
 			.stop_fd = stop_fd,
 			.trace = trace,
 		};
+}
+
+void
+setup_forbid_core_files(void)
+{
+	struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+void
+setup_print(FILE *out, const char *prefix, const struct buf *sentences)
+{
+	const char *line = buf_text(sentences);
+
+	while (*line) {
+		size_t len = strcspn(line, "\n");
+
+		fprintf(out, "%s%.*s\n", prefix, (int)len, line);
+		line += len + (line[len] != '\0');
+	}
 }
 
 void

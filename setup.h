@@ -3,6 +3,7 @@
 #define SETUP_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "config.h"
 #include "relay.h"
@@ -31,5 +32,11 @@ bool setup_prepare(struct setup *, struct buf *why);
 void setup_relays(struct setup *, int stop_fd, bool trace);
 
 void setup_free(struct setup *);
+
+/* Secrets must not end up in a core file: call it before one is read. */
+void setup_forbid_core_files(void);
+
+/* Prints sentences, one a line, each behind the prefix. */
+void setup_print(FILE *, const char *prefix, const struct buf *sentences);
 
 #endif

@@ -61,19 +61,6 @@ command_version(const struct call *call)
 	return EX_OK;
 }
 
-static void
-print_lines(FILE *out, const char *prefix, const struct buf *text)
-{
-	const char *line = buf_text(text);
-
-	while (*line) {
-		size_t len = strcspn(line, "\n");
-
-		fprintf(out, "%s%.*s\n", prefix, (int)len, line);
-		line += len + (line[len] != '\0');
-	}
-}
-
 /* check --config: everything that can be judged without a network. */
 static int
 command_check(const struct call *call)
@@ -89,11 +76,11 @@ command_check(const struct call *call)
 	}
 	ok = setup_read(&s, path, &why);
 	if (ok) {
-		print_lines(stdout, "warning: ", &s.config.warnings);
 		ok = setup_prepare(&s, &why);
+		setup_print(stdout, "warning: ", &s.config.warnings);
 		setup_free(&s);
 	}
-	print_lines(stderr, "smarthost: ", &why);
+	setup_print(stderr, "smarthost: ", &why);
 	if (ok)
 		printf("%s: ok\n", path ? path : "environment");
 	buf_free(&why);

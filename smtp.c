@@ -177,7 +177,7 @@ looks_stale(const struct smtp *s, const struct verdict *v)
 
 /* What must be true before a word of the envelope is said. */
 static bool
-may_be_sent(const struct smtp *s, const struct message *m, struct verdict *v)
+may_be_sent(const struct message *m, struct verdict *v)
 {
 	bool sane = !*m->sender ||
 	    address_check(m->sender, strlen(m->sender)) == ADDRESS_OK;
@@ -185,20 +185,10 @@ may_be_sent(const struct smtp *s, const struct message *m, struct verdict *v)
 	for (size_t i = 0; i < m->recipient_count && sane; i++)
 		sane = address_check(m->recipients[i].address,
 		    strlen(m->recipients[i].address)) == ADDRESS_OK;
-	if (!sane) {
+	if (!sane)
 		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
 		    "5.1.3 an address of the envelope cannot be sent");
-		return false;
-	}
-	if (s->offers.size_limit && message_size(m) > s->offers.size_limit) {
-		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
-		    "5.3.4 the message has %llu bytes, and %llu are taken "
-		    "here", (unsigned long long)message_size(m),
-		    (unsigned long long)s->offers.size_limit);
-		v->code = 552;
-		return false;
-	}
-	return true;
+	return sane;
 }
 
 void
@@ -214,7 +204,7 @@ smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
 
 	s->stale = false;
 	s->chat.deadline = terms->deadline;
-	if (!may_be_sent(s, m, v))
+	if (!may_be_sent(m, v))
 		return;
 	transaction_run(&t, v);
 	s->needs_reset = t.left_open;

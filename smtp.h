@@ -47,10 +47,9 @@ struct smtp_terms {
 	                      * it: for a message that cannot be kept */
 };
 
-/* Offers the message's waiting recipients to the relay. Each of them gets its
- * own result; the verdict sums up: SENT if somebody got it, else the refusal,
- * 5xx before 4xx. Where the verdict is not on a reply to the envelope,
- * recipients that the relay said nothing final about keep waiting. */
+/* Offers the message's waiting recipients to the relay. Each of them that was
+ * told something gets its own result, for the others the verdict holds; it
+ * sums up: SENT if somebody got it, else the refusal, 5xx before 4xx. */
 void smtp_deliver(struct smtp *, struct message *, const struct smtp_terms *,
     struct verdict *);
 

@@ -251,8 +251,7 @@ put_piece(struct transaction *t, uint64_t offset, bool *line_start)
 	return got;
 }
 
-/* Everything between the 354 and the dot but the last piece, which stays
- * buffered so that the dot goes with it. */
+/* Everything between the 354 and the dot; the last piece stays buffered. */
 static bool
 send_content(struct transaction *t, struct verdict *v)
 {
@@ -303,15 +302,15 @@ await_end(struct transaction *t, struct verdict *v)
 	buf_free(&a.text);
 }
 
-/* The dot goes only if the relay has said nothing yet. Once it is on its way
- * there is no stopping half-way. */
+/* The dot goes alone, when everything before it is out and the relay has said
+ * nothing yet: in a buffer with the rest it could follow an early answer. */
 static void
 finish(struct transaction *t, struct verdict *v)
 {
 	struct conn *c = t->chat->conn;
 
-	conn_set_deadline(c,
-	    clock_earlier(t->chat->deadline, clock_now() + t->chat->timeout));
+	if (!push(t, v))
+		return;
 	if (conn_input_waits(c)) {
 		hear_last_words(t, v);
 		return;
@@ -376,7 +375,12 @@ void
 transaction_run(struct transaction *t, struct verdict *v)
 {
 	collect_waiting(t);
-	if (envelope(t, v)) {
+	if (t->count == 0 ||
+	    (t->all_or_nothing && t->count < t->message->recipient_count)) {
+		/* Our own bug; the message must not be taken for sent. */
+		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_MAIL,
+		    "not all recipients are waiting");
+	} else if (envelope(t, v)) {
 		body(t, v);
 		settle_accepted(t, v);
 	} else {
