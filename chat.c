@@ -147,12 +147,12 @@ chat_in_step(struct chat *chat)
 bool
 chat_judge(struct verdict *v, enum stage stage, const struct answer *a)
 {
-	reply_judge(v, stage, a->code, buf_text(&a->text));
 	snprintf(v->text, sizeof(v->text), "%.*s", TEXT_MAX,
 	    buf_text(&a->text));
 	for (char *c = v->text; *c; c++)
 		if (*c == '\n')
 			*c = ' ';
+	reply_judge(v, stage, a->code, v->text);
 	return v->outcome == SENT;
 }
 

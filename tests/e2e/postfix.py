@@ -9,6 +9,7 @@ import dataclasses
 import email
 import os
 import pathlib
+import random
 import pwd
 import re
 import shutil
@@ -116,10 +117,17 @@ class Delivered:
 
 
 def free_ports(count):
-    """Ports that the kernel has just given away."""
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
+    """Ports that nobody has, for servers that open them by number and later.
+    Not from the range that the kernel gives to outgoing connections, or one
+    of those could have it by then."""
+    sockets = []
+    while len(sockets) < count:
+        sock = socket.socket()
+        try:
+            sock.bind(("127.0.0.1", random.randrange(10000, 32000)))
+            sockets.append(sock)
+        except OSError:
+            sock.close()
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:
         sock.close()

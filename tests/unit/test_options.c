@@ -310,9 +310,10 @@ static void
 test_unsupported_letters(void **state)
 {
 	static const struct options_case cases[] = {
-		{{"sendmail", "-bs"}, "bs"},
-		{{"sendmail", "-v", "-bd"}, "bd"},
-		{{"sendmail", "-ivbt"}, "bt"},
+		{{"sendmail", "-bs"}, "s"},
+		{{"sendmail", "-v", "-bd"}, "d"},
+		{{"sendmail", "-b", "v"}, "v"},
+		{{"sendmail", "-ivbt"}, "t"},
 	};
 
 	(void)state;
@@ -323,7 +324,7 @@ test_unsupported_letters(void **state)
 
 		assert_true(read_options(&o, cases[i].words, argv, &bad));
 		assert_int_equal(o.mode, MODE_UNSUPPORTED);
-		assert_memory_equal(o.unsupported, cases[i].result, 2);
+		assert_int_equal(o.unsupported, cases[i].result[0]);
 		free_words(argv);
 	}
 }

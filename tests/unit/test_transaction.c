@@ -58,8 +58,8 @@ struct run_case {
 #define RCPT_B "RCPT TO:<b@y>\r\n"
 #define RCPT_C "RCPT TO:<c@y>\r\n"
 #define DATA "DATA\r\n"
-#define CONTENT "A: b\r\n\r\nx\r\n.\r\n|"
-#define DOT "\r\n.\r\n|"
+#define CONTENT "A: b\r\n\r\nx\r\n|.\r\n|"
+#define DOT "\r\n|.\r\n|"
 #define OK "250 ok\r\n"
 #define GO "354 go\r\n"
 
@@ -629,7 +629,7 @@ test_waiting_only(void **state)
 	struct message *m = new_message("a@y b@y c@y");
 	struct chat chat = new_chat(&peer);
 	struct transaction t = {.chat = &chat, .offers = &offers,
-		.message = m, .all_or_nothing = true};
+		.message = m};
 	struct verdict v;
 
 	(void)state;
