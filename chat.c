@@ -32,6 +32,15 @@ trace(const struct chat *chat, const char *arrow, const char *text)
 	buf_free(&shown);
 }
 
+static void
+trace_reply(const struct chat *chat, const char *line)
+{
+	char code[] = "000 (not shown)";
+
+	memcpy(code, line, 3);
+	trace(chat, "<<<", chat->discreet ? code : line);
+}
+
 void
 chat_secret(struct chat *chat, const char *line, const char *shown)
 {
@@ -105,7 +114,7 @@ add_line(struct chat *chat, struct answer *a, const struct buf *line)
 	if (line->len > 4)
 		buf_add_printable(&a->text, line->data + 4, line->len - 4,
 		    ANSWER_MAX);
-	trace(chat, "<<<", chat->discreet ? "(reply to AUTH)" : line->data);
+	trace_reply(chat, line->data);
 	return line->len == 3 || line->data[3] == ' ' ? LINE_LAST : LINE_MORE;
 }
 

@@ -18,7 +18,7 @@ struct chat {
 	int64_t deadline;  /* for everything, on clock_now(); 0: none */
 	bool trace;        /* show the dialogue on stderr, secrets masked */
 	bool discreet;     /* show only the codes of answers: some relays
-	                    * repeat what they did not understand */
+	                    * repeat a login that they did not understand */
 };
 
 /* One answer: its code and the text of its lines, joined by '\n' and made

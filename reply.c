@@ -160,6 +160,8 @@ reply_to_client(struct buf *out, const struct verdict *v, const char *id)
 		buf_addf(out, "%d %s ", code, default_enhanced(v));
 	else
 		buf_addf(out, "%d %.*s ", code, (int)enhanced, v->text);
+	if (v->maybe_delivered)
+		buf_adds(out, REPLY_MAY_BE_DELIVERED);
 	if (enhanced && v->text[enhanced] == ' ')
 		enhanced++;
 	buf_add_printable(out, v->text + enhanced,

@@ -61,6 +61,10 @@ void verdict_set(struct verdict *, enum outcome, enum scope, enum stage,
 const char *outcome_name(enum outcome);
 const char *stage_name(enum stage);
 
+/* How a reply begins, behind its codes, when the relay may have the message
+ * nevertheless: whoever reads it should not send another copy at once. */
+#define REPLY_MAY_BE_DELIVERED "may be delivered: "
+
 /* Writes the reply that a waiting client hears: a yes with the queue ID and
  * the relay's words, or the refusal. 450 451 452 and 550 to 554 are repeated
  * as they are, any other 4xx becomes 451, any other 5xx 554. */

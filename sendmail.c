@@ -74,12 +74,20 @@ explain(struct job *j, const char *who, const struct verdict *v)
 		buf_addf(&j->draft.why, " (%s)", v->hint);
 }
 
-/* Whether the daemon says that a person has to cure something before the relay
- * takes mail. One more login from here would only bring a ban closer. */
+/* Whether the daemon's 4xx is the last word for now. Where a person has to cure
+ * something before the relay takes mail, one more login from here would only
+ * bring a ban closer; where the relay may have the message, an attempt at once
+ * would only make a second copy. */
 static bool
-is_held(const struct verdict *v)
+is_last_word(const struct verdict *v)
 {
-	return v->code / 100 == 4 && strncmp(v->text, "4.7.0 ", 6) == 0;
+	const char *text = v->text + reply_enhanced(v->text);
+
+	if (v->code / 100 != 4)
+		return false;
+	return strncmp(v->text, "4.7.0 ", 6) == 0 ||
+	    strncmp(text + strspn(text, " "), REPLY_MAY_BE_DELIVERED,
+		strlen(REPLY_MAY_BE_DELIVERED)) == 0;
 }
 
 /* To the daemon, by SMTP over its socket. False when the next way is to be
@@ -114,7 +122,7 @@ submit_to_daemon(struct job *j, const char *path, int *status)
 	*status = status_of(&v);
 	if (*status != EX_OK)
 		explain(j, "the daemon", &v);
-	return v.outcome == SENT || v.outcome == NEVER || is_held(&v);
+	return v.outcome == SENT || v.outcome == NEVER || is_last_word(&v);
 }
 
 /* From this process, as the configuration says. */
