@@ -6,57 +6,16 @@
 #include "queue.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "clock.h"
 #include "config.h"
-#include "health.h"
 #include "message.h"
+#include "queue_internal.h"
 #include "relay.h"
 #include "report.h"
 #include "smtp.h"
 #include "thread.h"
-
-enum state { IN_LINE, TRIED, SENDING, SETTLED };
-
-struct submission {
-	struct message *message;
-	enum state state;
-	bool abandoned;      /* its session has left; whoever ends it frees */
-	bool reported;       /* the log has its results */
-	unsigned upstream;   /* where it stands in line */
-	bool probe;          /* sent to see whether the upstream is back */
-	uint64_t tried;      /* upstreams that could not be reached, as bits */
-	int64_t deadline;    /* until which its session waits */
-	struct verdict verdict;
-	pthread_cond_t answered;
-	struct submission *next;
-	struct submission *newer, *older; /* whose sessions wait */
-};
-
-/* The submissions that wait for one upstream, and who serves them. */
-struct line {
-	struct health health;
-	struct submission *first, **end;
-	unsigned waiting;
-	unsigned couriers;   /* that will take another */
-	unsigned idle;       /* of them, waiting for one */
-	pthread_cond_t work;
-};
-
-struct queue {
-	const struct config *config;
-	const struct relay *relays;
-	bool alone;
-	bool stopping;
-	struct submission *newest; /* whose session waits */
-	struct body_budget budget;
-	pthread_mutex_t lock;
-	struct line *lines;  /* one for each upstream */
-	unsigned present;    /* courier threads that have not left */
-	pthread_cond_t left;
-};
 
 struct queue *
 queue_new(const struct config *config, const struct relay *relays, bool alone)
@@ -119,119 +78,6 @@ queue_recipient_limit(const struct queue *q)
 	return limit;
 }
 
-static void
-submission_free(struct submission *s)
-{
-	pthread_cond_destroy(&s->answered);
-	message_free(s->message);
-	free(s);
-}
-
-static void
-line_remove(struct line *line, struct submission *s)
-{
-	struct submission **at = &line->first;
-
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	if (line->end == &s->next)
-		line->end = at;
-	line->waiting--;
-}
-
-static void
-line_append(struct line *line, struct submission *s)
-{
-	s->next = NULL;
-	*line->end = s;
-	line->end = &s->next;
-	line->waiting++;
-	pthread_cond_signal(&line->work);
-}
-
-/* Why nothing is tried there. */
-static void
-explain_pause(const struct health *h, struct verdict *v)
-{
-	int64_t wait = h->next_probe - clock_now();
-	enum outcome outcome = h->refused_logins ? HOLD : LATER;
-
-	if (h->probing || wait < 0)
-		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
-		    "the relay is away, and is being tried now: %.300s",
-		    h->reason);
-	else
-		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
-		    "the relay is away, next try in %lld s: %.300s",
-		    (long long)(wait + 999) / 1000, h->reason);
-}
-
-/* Puts it in line for the first upstream that it has not tried and that is
- * worth trying. False, with the reason of the most preferred one, if there is
- * none. */
-static bool
-find_line(struct queue *q, struct submission *s)
-{
-	int64_t now = clock_now();
-
-	for (unsigned i = 0; i < q->config->upstream_count; i++) {
-		struct line *line = &q->lines[i];
-
-		if (s->tried >> i & 1 || !health_may_try(&line->health, now))
-			continue;
-		s->state = IN_LINE;
-		s->upstream = i;
-		s->probe = line->health.down;
-		line_append(line, s);
-		return true;
-	}
-	explain_pause(&q->lines[0].health, &s->verdict);
-	return false;
-}
-
-/* The end of a probe that came to nothing. */
-static void
-end_probe(struct queue *q, struct submission *s)
-{
-	if (s->probe)
-		health_probe_ended(&q->lines[s->upstream].health);
-	s->probe = false;
-}
-
-/* Whether one more courier should serve that line; it is counted at once. */
-static bool
-reserve_courier(struct queue *q, unsigned upstream)
-{
-	struct line *line = &q->lines[upstream];
-
-	if (line->waiting <= line->idle || q->stopping ||
-	    line->couriers >= q->config->upstreams[upstream].connections)
-		return false;
-	line->couriers++;
-	q->present++;
-	return true;
-}
-
-/* Gives up the lock while it starts the couriers that are needed. When the
- * system gives no thread, those who wait are served by the couriers there
- * are, or run out of time. */
-static void
-staff(struct queue *q)
-{
-	for (unsigned i = 0; i < q->config->upstream_count; i++) {
-		bool started;
-
-		if (!reserve_courier(q, i))
-			continue;
-		pthread_mutex_unlock(&q->lock);
-		started = relay_start_courier(q, i);
-		pthread_mutex_lock(&q->lock);
-		q->lines[i].couriers -= !started;
-		q->present -= !started;
-	}
-}
-
 /* The session's time is over, or the process stops: takes the submission
  * back. False if the envelope has begun, or the verdict is there. */
 static bool
@@ -245,7 +91,7 @@ withdraw(struct queue *q, struct submission *s)
 	s->verdict.cut_short = true;
 	if (s->state == IN_LINE) {
 		line_remove(&q->lines[s->upstream], s);
-		end_probe(q, s);
+		line_end_probe(q, s);
 		s->state = SETTLED;
 	} else {
 		s->abandoned = true;
@@ -329,9 +175,9 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 	bool abandoned;
 
 	pthread_mutex_lock(&q->lock);
-	if (!q->stopping && find_line(q, s)) {
+	if (!q->stopping && line_find(q, s)) {
 		join_waiting(q, s);
-		staff(q);
+		line_staff(q);
 		await_verdict(q, s);
 		leave_waiting(q, s);
 	}
@@ -348,11 +194,9 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 void
 queue_submit(struct queue *q, struct message *m, struct verdict *v)
 {
-	struct submission *s = xcalloc(1, sizeof(*s));
+	struct submission *s = submission_new(m);
 
-	s->message = m;
 	s->deadline = clock_now() + q->config->queue.direct_wait;
-	thread_cond_init(&s->answered);
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    "smarthost is stopping");
 	if (q->alone)
@@ -394,7 +238,7 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 	wanted = !s->abandoned;
 	s->state = SENDING;
 	if (!wanted)
-		end_probe(q, s);
+		line_end_probe(q, s);
 	pthread_mutex_unlock(&q->lock);
 	*terms = (struct smtp_terms){
 		.deadline = s->deadline, .all_or_nothing = true};
@@ -417,7 +261,7 @@ clear_line(struct queue *q, unsigned upstream)
 	while ((s = line->first)) {
 		line_remove(line, s);
 		s->tried |= UINT64_C(1) << upstream;
-		if (!find_line(q, s)) {
+		if (!line_find(q, s)) {
 			s->state = SETTLED;
 			pthread_cond_signal(&s->answered);
 		}
@@ -433,7 +277,7 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
 	message_forget_results(s->message);
-	return find_line(q, s);
+	return line_find(q, s);
 }
 
 static void
@@ -452,53 +296,21 @@ answer(struct queue *q, struct submission *s, const struct verdict *v)
 		submission_free(s);
 }
 
-/* What stays the same when a client submits the same message again, which then
- * has another queue ID. */
-static void
-identify(const struct message *m, char key[QUEUE_ID_SIZE])
-{
-	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-
-	for (size_t i = 0; i <= m->recipient_count; i++) {
-		const char *text = i ? m->recipients[i - 1].address : m->sender;
-
-		for (; *text; text++)
-			hash = (hash ^ (unsigned char)*text) *
-			    UINT64_C(1099511628211);
-	}
-	snprintf(key, QUEUE_ID_SIZE, "%016llx%llu", (unsigned long long)hash,
-	    (unsigned long long)m->body.size % 1000000000000000);
-}
-
-/* Whether the upstream's health has something to learn from it: while it is
- * down, only the probe's failure is news. */
-static bool
-counts(const struct queue *q, const struct submission *s,
-    const struct verdict *v)
-{
-	return !q->stopping && (s->probe || v->outcome == SENT ||
-				   !q->lines[s->upstream].health.down);
-}
-
 void
 queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
     const struct attempt *a)
 {
 	unsigned from = s->upstream;
 	const struct upstream *u = q->relays[from].upstream;
-	enum health_change change = HEALTH_AS_BEFORE;
-	char key[QUEUE_ID_SIZE];
+	enum health_change change;
 	bool passed;
 
-	identify(s->message, key);
 	pthread_mutex_lock(&q->lock);
-	if (counts(q, s, v))
-		change = health_saw(&q->lines[from].health, v, key,
-		    clock_now());
+	change = line_learn(q, s, v);
 	passed = pass_on(q, s, v);
 	if (change == HEALTH_WENT_DOWN)
 		clear_line(q, from);
-	staff(q);
+	line_staff(q);
 	pthread_mutex_unlock(&q->lock);
 	report_health(change, u, v);
 	if (passed)

@@ -60,9 +60,9 @@ load_trust(struct setup *s, size_t i, struct buf *why)
 		return true;
 	s->trusts[i] = tls_trust_load(u->tls_ca_file, why);
 	if (s->trusts[i] && u->tls_ca_file && tls_trust_skipped(s->trusts[i]))
-		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu certificates "
-		    "in it or in the system's bundle have keys that cannot be "
-		    "used, and are left out\n", u->tls_ca_file,
+		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu "
+		    "certificates in it or in the system's bundle have keys "
+		    "that cannot be used, and are left out\n", u->tls_ca_file,
 		    tls_trust_skipped(s->trusts[i]));
 	return s->trusts[i] != NULL;
 }

@@ -233,16 +233,13 @@ count_entries(const char *directory)
 	return count - 2; /* . and .. */
 }
 
-/* Nobody else can find or inherit what is in the file. */
+/* The file is where TMPDIR says, and nobody else can find or inherit it. */
 static void
-test_file_is_nameless(void **state)
+check_file(char *directory)
 {
-	char directory[] = "/tmp/test_body.XXXXXX";
 	struct stat place, file;
 	struct body b;
 
-	(void)state;
-	assert_non_null(mkdtemp(directory));
 	setenv("TMPDIR", directory, 1);
 	body_init(&b, NULL);
 	assert_true(grow(&b, 2 * MEMORY, 16384));
@@ -256,6 +253,19 @@ test_file_is_nameless(void **state)
 	body_free(&b);
 	unsetenv("TMPDIR");
 	assert_int_equal(rmdir(directory), 0);
+}
+
+static void
+test_file_is_nameless(void **state)
+{
+	char here[] = "/tmp/test_body.XXXXXX";
+	char there[] = "/dev/shm/test_body.XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(here));
+	check_file(here);
+	if (mkdtemp(there))
+		check_file(there);
 }
 
 static void

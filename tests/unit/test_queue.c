@@ -699,6 +699,28 @@ test_impatient(void **state)
 	house_close(h);
 }
 
+/* The same with a relay that turns out to be away when nobody waits for it any
+ * more: that is known then. */
+static void
+test_impatient_and_away(void **state)
+{
+	static const struct manners slow = {.waits_at = "", .greeting = ""};
+	struct house *h = house_build(&slow, 1);
+	struct verdict v;
+
+	(void)state;
+	h->config.queue.direct_wait = SHORT;
+	house_open(h, false);
+	v = submit(h, "gone@y");
+	check_verdict(&v, LATER, 0, "direct_wait");
+	server_release(&h->servers[0]);
+	do
+		v = submit(h, "here@y");
+	while (!strstr(v.text, "the relay is away"));
+	assert_false(server_heard(&h->servers[0], "MAIL"));
+	house_close(h);
+}
+
 /* The same for those behind it in line. */
 static void
 test_impatient_in_line(void **state)
@@ -728,7 +750,18 @@ test_impatient_in_line(void **state)
 	house_close(h);
 }
 
-/* In the envelope the attempt is cut, behind the dot it is waited for. */
+/* Milliseconds that the processor has worked for us. */
+static int64_t
+work_done(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (int64_t)used.tv_sec * 1000 + used.tv_nsec / 1000000;
+}
+
+/* In the envelope the attempt is cut, behind the dot it is waited for; and
+ * waiting is no work. */
 static void
 test_impatient_behind_mail(void **state)
 {
@@ -745,12 +778,15 @@ test_impatient_behind_mail(void **state)
 		struct house *h = house_build(&cases[i / 2].manners, 1);
 		struct server *server = &h->servers[0];
 		const struct session *s;
+		int64_t before;
 
 		h->config.queue.direct_wait = SHORT;
 		house_open(h, i % 2);
+		before = work_done();
 		session_start(h, 0);
 		server_await_waiting(server, 1);
 		poll(NULL, 0, 2 * SHORT);
+		assert_true(work_done() - before < SHORT / 2);
 		server_release(server);
 		s = session_end(h, 0);
 		check_verdict(&s->verdict, cases[i / 2].sent ? SENT : LATER,
@@ -774,6 +810,18 @@ test_connection_is_kept(void **state)
 	for (int i = 0; i < 5; i++) {
 		v = submit(h, "a@y");
 		check_verdict(&v, SENT, 250, "taken");
+	}
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 1);
+	house_close(h);
+
+	/* more may be made, but are not while one is idle */
+	h = house_build(&fine, 1);
+	house_open(h, false);
+	for (int i = 0; i < 3; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, SENT, 250, "taken");
+		poll(NULL, 0, SHORT);
 	}
 	assert_int_equal(server_count(&h->servers[0],
 	    &h->servers[0].connections), 1);
@@ -1030,6 +1078,7 @@ main(void)
 		cmocka_unit_test(test_all_are_away),
 		cmocka_unit_test(test_refused_login),
 		cmocka_unit_test(test_impatient),
+		cmocka_unit_test(test_impatient_and_away),
 		cmocka_unit_test(test_impatient_in_line),
 		cmocka_unit_test(test_impatient_behind_mail),
 		cmocka_unit_test(test_connection_is_kept),
