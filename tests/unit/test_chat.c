@@ -592,7 +592,7 @@ test_commands(void **state)
 	talk_close(&t);
 }
 
-/* The trace on stderr, as it is while function runs. */
+/* What the trace shows on stderr of a login and its answer. */
 static char *
 trace_of(struct talk *t)
 {
@@ -631,6 +631,29 @@ test_trace(void **state)
 	talk_close(&t);
 }
 
+/* While secrets are about, of an answer only the codes are shown. */
+static void
+test_discreet(void **state)
+{
+	struct answer a = {0};
+	struct talk t;
+	char *text;
+
+	(void)state;
+	talk_open(&t, AMPLE);
+	t.chat.discreet = true;
+	relay_says(&t, BYTES("535-c2VjcmV0\r\n535 c2VjcmV0\r\nc2VjcmV0\r\n"));
+	text = trace_of(&t);
+	assert_string_equal(text, ">>> AUTH LOGIN\n>>> (password)\n"
+	    "<<< 535 (not shown)\n<<< 535 (not shown)\n");
+	free(text);
+	assert_false(chat_answer(&t.chat, &a));
+	assert_non_null(strstr(conn_error(t.chat.conn), "malformed"));
+	assert_null(strstr(conn_error(t.chat.conn), "c2V"));
+	buf_free(&a.text);
+	talk_close(&t);
+}
+
 int
 main(void)
 {
@@ -651,6 +674,7 @@ main(void)
 		cmocka_unit_test(test_verdict_is_cut),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_discreet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

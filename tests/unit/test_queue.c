@@ -671,6 +671,80 @@ test_refused_login(void **state)
 	house_close(h);
 }
 
+/* A relay that repeats our login does not get it into anybody's reply or
+ * log (CL-62). */
+static void
+test_repeated_login(void **state)
+{
+	static const struct manners manners[] = {
+		{.hello = "250-relay\r\n250 AUTH PLAIN",
+		    .login = "535-5.7.8\r\n535 5.7.8 secret?"},
+		{.hello = "250-relay\r\n250 AUTH PLAIN",
+		    .login = "535 5.7.8 AHUAc2VjcmV0 is no command"},
+	};
+	char user[] = "u", password[] = "secret";
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(manners); i++) {
+		struct house *h = house_build(&manners[i], 1);
+		struct verdict v;
+
+		h->upstreams[0].auth = AUTH_PLAIN;
+		h->upstreams[0].user = user;
+		h->upstreams[0].password = (struct secret){
+			.kind = SECRET_LITERAL, .text = password};
+		house_open(h, true);
+		v = submit(h, "a@y");
+		check_verdict(&v, HOLD, 535, "repeats our login");
+		assert_null(strstr(v.text, "secret"));
+		assert_null(strstr(v.text, "c2VjcmV0"));
+		house_close(h);
+	}
+}
+
+/* Lost behind MAIL: the message's fault, also when it is submitted again, and
+ * the relay's when another one meets the same. */
+static void
+test_lost_behind_mail(void **state)
+{
+	static const struct manners gone = {.mail = ""};
+	struct house *h = house_build(&gone, 1);
+	struct verdict v;
+
+	(void)state;
+	house_open(h, false);
+	for (int i = 0; i < 3; i++) {
+		v = submit(h, "a@y");
+		check_verdict(&v, LATER, 0, "MAIL FROM: connection closed");
+		assert_int_equal(v.scope, SCOPE_MESSAGE);
+	}
+	v = submit(h, "b@y");
+	check_verdict(&v, LATER, 0, "MAIL FROM: connection closed");
+	v = submit(h, "c@y");
+	check_verdict(&v, LATER, 0, "the relay is away");
+	assert_int_equal(server_count(&h->servers[0],
+	    &h->servers[0].connections), 4);
+	house_close(h);
+}
+
+/* A process without couriers has one direct_wait for all upstreams: one that
+ * hangs does not use it all. */
+static void
+test_alone_with_hanging_upstream(void **state)
+{
+	static const struct manners manners[2] = {{.waits_at = ""}, {0}};
+	struct house *h = house_build(manners, 2);
+	struct verdict v;
+
+	(void)state;
+	h->config.queue.direct_wait = 4 * SHORT;
+	house_open(h, true);
+	v = submit(h, "a@y");
+	check_verdict(&v, SENT, 250, "taken");
+	assert_true(server_heard(&h->servers[1], "RCPT TO:<a@y>\n"));
+	house_close(h);
+}
+
 /* The relay has not even greeted when the submitter must be answered: nothing
  * of the message is sent later, and the relay is not held to be away. */
 static void
@@ -1077,6 +1151,9 @@ main(void)
 		cmocka_unit_test(test_failover_behind_rcpt),
 		cmocka_unit_test(test_all_are_away),
 		cmocka_unit_test(test_refused_login),
+		cmocka_unit_test(test_repeated_login),
+		cmocka_unit_test(test_lost_behind_mail),
+		cmocka_unit_test(test_alone_with_hanging_upstream),
 		cmocka_unit_test(test_impatient),
 		cmocka_unit_test(test_impatient_and_away),
 		cmocka_unit_test(test_impatient_in_line),

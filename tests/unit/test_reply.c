@@ -268,6 +268,22 @@ test_to_client(void **state)
 	buf_free(&out);
 }
 
+/* Whoever hears this should not send another copy at once. */
+static void
+test_to_client_maybe(void **state)
+{
+	struct verdict v = {.outcome = LATER, .scope = SCOPE_MESSAGE,
+		.stage = STAGE_END, .maybe_delivered = true,
+		.text = "end of data: timed out"};
+	struct buf out = {0};
+
+	(void)state;
+	reply_to_client(&out, &v, "ID");
+	assert_string_equal(out.data, "451 4.4.2 " REPLY_MAY_BE_DELIVERED
+	    "end of data: timed out");
+	buf_free(&out);
+}
+
 static void
 test_to_client_is_cut(void **state)
 {
@@ -364,6 +380,7 @@ main(void)
 		cmocka_unit_test(test_behind_mail),
 		cmocka_unit_test(test_enhanced),
 		cmocka_unit_test(test_to_client),
+		cmocka_unit_test(test_to_client_maybe),
 		cmocka_unit_test(test_to_client_is_cut),
 		cmocka_unit_test(test_to_client_is_sane),
 		cmocka_unit_test(test_verdict_set),

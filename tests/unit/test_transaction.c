@@ -650,6 +650,34 @@ test_waiting_only(void **state)
 	buf_free(&peer.log);
 }
 
+/* There is nobody to send it to, or some of all have it already where nobody
+ * or everybody should: not a word is said, and it is not taken for sent. */
+static void
+test_nobody_waits(void **state)
+{
+	(void)state;
+	for (int all_or_nothing = 0; all_or_nothing < 2; all_or_nothing++) {
+		struct peer peer = {0};
+		struct offers offers = {.features = HAS_PIPELINING};
+		struct message *m = new_message("a@y b@y");
+		struct chat chat = new_chat(&peer);
+		struct transaction t = {.chat = &chat, .offers = &offers,
+			.message = m, .all_or_nothing = all_or_nothing};
+		struct verdict v;
+
+		recipient_set(&m->recipients[0], HOLD, 530, "earlier");
+		if (!all_or_nothing)
+			recipient_set(&m->recipients[1], SENT, 250, "earlier");
+		transaction_run(&t, &v);
+		conn_close(chat.conn);
+		peer_stop(&peer);
+		assert_int_equal(peer.log.len, 0);
+		assert_int_equal(v.outcome, LATER);
+		check_results(m, all_or_nothing ? "HW" : "HS");
+		message_free(m);
+	}
+}
+
 /* A relay that says yes to every command, and how many came at once. */
 struct yes_man {
 	struct peer peer;
@@ -992,6 +1020,7 @@ main(void)
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_long_content),
 		cmocka_unit_test(test_waiting_only),
+		cmocka_unit_test(test_nobody_waits),
 		cmocka_unit_test(test_many_recipients),
 		cmocka_unit_test(test_body_interrupted),
 		cmocka_unit_test(test_body_cannot_be_written),
