@@ -303,6 +303,10 @@ message_add_received(struct message *m, const struct origin *origin,
 void
 message_forget_results(struct message *m)
 {
-	for (size_t i = 0; i < m->recipient_count; i++)
-		recipient_set(&m->recipients[i], WAITING, 0, "");
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		struct recipient *r = &m->recipients[i];
+
+		if (r->outcome == LATER || r->outcome == HOLD)
+			recipient_set(r, WAITING, 0, "");
+	}
 }

@@ -94,7 +94,8 @@ uint64_t message_size(const struct message *);
 void message_add_recipients_text(const struct message *, struct buf *,
     size_t max);
 
-/* Forgets what recipients were told, for another way of sending it. */
+/* Has the recipients wait that were told nothing final, for another way of
+ * sending it. */
 void message_forget_results(struct message *);
 
 void recipient_set(struct recipient *, enum outcome, int code,
