@@ -112,6 +112,18 @@ body_write(struct body *b, const void *data, size_t len)
 	return true;
 }
 
+bool
+body_use_file(struct body *b, int fd, uint64_t base, uint64_t size)
+{
+	body_free(b);
+	b->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (b->fd < 0)
+		return false;
+	b->base = base;
+	b->size = size;
+	return true;
+}
+
 ptrdiff_t
 body_read(const struct body *b, uint64_t offset, void *data, size_t len)
 {
@@ -127,7 +139,7 @@ body_read(const struct body *b, uint64_t offset, void *data, size_t len)
 		return (ptrdiff_t)len;
 	}
 	do
-		got = pread(b->fd, data, len, (off_t)offset);
+		got = pread(b->fd, data, len, (off_t)(b->base + offset));
 	while (got < 0 && errno == EINTR);
 	if (got == 0) /* shorter than what we wrote: never send it cut */
 		errno = EIO;

@@ -24,6 +24,7 @@ struct body {
 	struct body_budget *budget; /* or NULL */
 	struct buf memory;
 	int fd;        /* -1 while in memory */
+	uint64_t base; /* where it begins in that file */
 	uint64_t size;
 };
 
@@ -32,6 +33,9 @@ void body_init(struct body *, struct body_budget *);
 /* Appends; false with errno set when it cannot be stored. */
 bool body_write(struct body *, const void *data, size_t len);
 
+/* Makes it the size bytes at base of a file, which is duplicated; false with
+ * errno set when that fails. */
+bool body_use_file(struct body *, int fd, uint64_t base, uint64_t size);
 /* Writes everything, however many calls it takes; false with errno set. */
 bool body_write_all(int fd, const void *data, size_t len);
 

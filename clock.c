@@ -5,6 +5,7 @@
 #include "clock.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "buf.h"
 
@@ -42,7 +43,8 @@ clock_add_date(struct buf *out, time_t when)
 	struct tm local;
 	long offset;
 
-	localtime_r(&when, &local);
+	if (!localtime_r(&when, &local))
+		memset(&local, 0, sizeof(local));
 	offset = labs(local.tm_gmtoff) / 60;
 	buf_addf(out, "%.3s, %d %.3s %d %02d:%02d:%02d %c%02ld%02ld",
 	    days + 3 * local.tm_wday, local.tm_mday, months + 3 * local.tm_mon,

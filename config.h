@@ -70,6 +70,8 @@ struct queue_config {
 	char *directory;           /* NULL: none */
 	bool commit_first;         /* delivery = queue */
 	int64_t direct_wait;
+	int64_t lifetime;          /* of a message that waits */
+	int64_t retry_max;         /* the longest pause between two tries */
 };
 
 struct config {

@@ -191,16 +191,11 @@ static void
 judge_queue(struct draft *draft)
 {
 	struct queue_config *queue = &draft->config->queue;
-	struct place place = block_place(&draft->queue, "directory",
-	    queue->directory);
+	struct place place = block_place(&draft->queue, "direct_wait", "0");
 
 	block_take_defaults(&draft->queue);
 	if (queue->directory)
-		draft_warn(draft, &place, "this version keeps no queue: a "
-		    "message is accepted only once the relay has it");
-	free(queue->directory);
-	queue->directory = NULL;
-	place = block_place(&draft->queue, "direct_wait", "0");
+		return;
 	if (!queue->direct_wait)
 		draft_complain(draft, &place, "no message could be sent in no "
 		    "time, and there is no queue for it; write 10s");

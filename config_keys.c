@@ -119,6 +119,10 @@ static const struct key queue_keys[] = {
 	    delivery_choices},
 	{"direct_wait", parse_time, QUEUE(direct_wait), "10s",
 	    FROM_TO(0, HOUR)},
+	{"lifetime", parse_time, QUEUE(lifetime), "5d",
+	    FROM_TO(60 * SECOND, 60 * (int64_t)DAY)},
+	{"retry_max", parse_time, QUEUE(retry_max), "1h",
+	    FROM_TO(60 * SECOND, DAY)},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -128,7 +132,7 @@ const struct section config_sections[] = {
 	    "chunking senders from rewrite "},
 	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
 	    "max_clients_per_address client_rate "},
-	{"queue", queue_keys, " held lifetime retry_max min_free bounce_to "
+	{"queue", queue_keys, " held min_free bounce_to "
 	    "bounce_from "},
 	{"identity", NULL, ""},
 	{"staging", NULL, ""},

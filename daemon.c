@@ -23,6 +23,7 @@
 #include "listen.h"
 #include "queue.h"
 #include "setup.h"
+#include "spool.h"
 #include "thread.h"
 
 enum { HEALTH_PATIENCE_MS = 5000 };
@@ -130,14 +131,10 @@ stop(struct listener *l, struct queue *q, int64_t timeout)
 }
 
 static int
-serve(struct setup *s, struct listener *l, int stop_fd)
+serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 {
-	struct queue *q;
 	bool clean;
 
-	config_complete_hostname(&s->config);
-	setup_relays(s, stop_fd, false);
-	q = queue_new(&s->config, s->relays, false);
 	announce(s);
 	listen_run(l, q, stop_fd);
 	clean = stop(l, q, s->config.stop_timeout);
@@ -145,27 +142,67 @@ serve(struct setup *s, struct listener *l, int stop_fd)
 	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);
 	if (!clean)
 		_exit(EX_OK); /* threads still use what would be freed */
-	queue_free(q);
 	return EX_OK;
+}
+
+/* The spool of the configuration, for this process alone; NULL if there is
+ * to be none. */
+static bool
+open_spool(const struct config *config, struct spool **spool, struct buf *why)
+{
+	*spool = NULL;
+	if (!config->queue.directory)
+		return true;
+	*spool = spool_open(config->queue.directory, why);
+	return *spool && spool_own(*spool, why);
+}
+
+static int
+serve_queue(struct setup *s, struct listener *l, struct spool *spool,
+    struct buf *why)
+{
+	int status = EX_OSERR, stop_fd = watch_signals();
+	struct queue *q;
+
+	config_complete_hostname(&s->config);
+	setup_relays(s, stop_fd, false);
+	q = queue_new(&s->config, s->relays, spool, false);
+	if (stop_fd < 0)
+		buf_addf(why, "cannot start: %s", strerror(errno));
+	else if (queue_start(q, why))
+		status = serve(s, l, q, stop_fd);
+	queue_free(q);
+	return status;
+}
+
+/* Everything that is done as the user that the daemon runs as. */
+static int
+run(struct setup *s, struct listener *l, struct buf *why)
+{
+	struct spool *spool = NULL;
+	int status = EX_CONFIG;
+
+	if (setup_prepare(s, why) && open_spool(&s->config, &spool, why)) {
+		log_warnings(&s->config);
+		status = serve_queue(s, l, spool, why);
+	}
+	if (spool)
+		spool_close(spool);
+	return status;
 }
 
 static int
 start(struct setup *s, struct buf *why)
 {
 	struct listener *l;
-	int status = EX_CONFIG, stop_fd;
+	int status = EX_CONFIG;
 
 	log_open(s->config.log, s->config.log_format, s->config.log_level);
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;
-	if (become(s->config.run_as, why) && setup_prepare(s, why)) {
-		log_warnings(&s->config);
-		stop_fd = watch_signals();
-		if (stop_fd < 0)
-			buf_addf(why, "cannot start: %s", strerror(errno));
-		status = stop_fd < 0 ? EX_OSERR : serve(s, l, stop_fd);
-	}
+	if (become(s->config.run_as, why))
+		status = run(s, l, why);
 	listen_free(l);
 	return status;
 }

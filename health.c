@@ -33,6 +33,14 @@ health_may_try(struct health *h, int64_t now)
 	return true;
 }
 
+int64_t
+health_opens(const struct health *h, int64_t now)
+{
+	if (!h->down)
+		return now;
+	return h->probing ? INT64_MAX : h->next_probe;
+}
+
 void
 health_probe_ended(struct health *h)
 {

@@ -32,6 +32,10 @@ void health_init(struct health *, bool keeps_mail);
 /* Whether a message may be tried now; while the upstream is down, a yes makes
  * this message the probe until health_saw() or health_probe_ended(). */
 bool health_may_try(struct health *, int64_t now);
+
+/* From when on health_may_try() would say yes; INT64_MAX while a probe is on
+ * its way. */
+int64_t health_opens(const struct health *, int64_t now);
 void health_probe_ended(struct health *);
 
 enum health_change { HEALTH_AS_BEFORE, HEALTH_WENT_DOWN, HEALTH_CAME_UP };

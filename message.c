@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "address.h"
 #include "clock.h"
@@ -43,6 +44,8 @@ message_new(struct body_budget *budget, uint64_t limit)
 	body_init(&m->body, budget);
 	m->limit = limit;
 	m->arrived = clock_now();
+	m->arrived_at = time(NULL);
+	m->file = -1;
 	return m;
 }
 
@@ -61,6 +64,8 @@ message_free(struct message *m)
 	buf_free(&m->line);
 	buf_free(&m->chunk);
 	body_free(&m->body);
+	if (m->file >= 0)
+		close(m->file);
 	free(m);
 }
 
@@ -298,6 +303,15 @@ message_add_received(struct message *m, const struct origin *origin,
 	buf_add(&top, buf_text(&m->header), m->header.len);
 	buf_free(&m->header);
 	m->header = top;
+}
+
+void
+message_spread(struct message *m, const struct verdict *v)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == WAITING)
+			recipient_set(&m->recipients[i], v->outcome, v->code,
+			    v->text);
 }
 
 void

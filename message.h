@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "body.h"
 #include "buf.h"
@@ -43,6 +44,8 @@ struct message {
 	struct body body;
 	bool eight_bit;
 	int64_t arrived;        /* on clock_now() */
+	time_t arrived_at;      /* for the file and for people */
+	int file;               /* its file in the spool, locked; or -1 */
 
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */
@@ -93,6 +96,9 @@ uint64_t message_size(const struct message *);
 /* The recipients separated by ", ", at most max bytes of them. */
 void message_add_recipients_text(const struct message *, struct buf *,
     size_t max);
+
+/* Recipients that were told nothing of their own share the verdict. */
+void message_spread(struct message *, const struct verdict *);
 
 /* Has the recipients wait that were told nothing final, for another way of
  * sending it. */

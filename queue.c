@@ -5,8 +5,10 @@
  */
 #include "queue.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "config.h"
@@ -18,16 +20,19 @@
 #include "thread.h"
 
 struct queue *
-queue_new(const struct config *config, const struct relay *relays, bool alone)
+queue_new(const struct config *config, const struct relay *relays,
+    struct spool *spool, bool alone)
 {
 	struct queue *q = xcalloc(1, sizeof(*q));
 
 	q->config = config;
 	q->relays = relays;
+	q->spool = spool;
 	q->alone = alone;
 	q->lines = xcalloc(config->upstream_count, sizeof(*q->lines));
 	pthread_mutex_init(&q->lock, NULL);
 	thread_cond_init(&q->left);
+	thread_cond_init(&q->tick);
 	for (size_t i = 0; i < config->upstream_count; i++) {
 		struct line *line = &q->lines[i];
 
@@ -41,12 +46,30 @@ queue_new(const struct config *config, const struct relay *relays, bool alone)
 void
 queue_free(struct queue *q)
 {
-	for (size_t i = 0; i < q->config->upstream_count; i++)
+	for (size_t i = 0; i < q->config->upstream_count; i++) {
+		struct submission *s;
+
+		while ((s = q->lines[i].first)) {
+			line_remove(&q->lines[i], s);
+			submission_free(s);
+		}
 		pthread_cond_destroy(&q->lines[i].work);
+	}
 	pthread_cond_destroy(&q->left);
+	pthread_cond_destroy(&q->tick);
+	schedule_free(&q->schedule);
 	pthread_mutex_destroy(&q->lock);
 	free(q->lines);
 	free(q);
+}
+
+bool
+queue_start(struct queue *q, struct buf *why)
+{
+	if (!q->spool || (backlog_read(q) && backlog_start(q)))
+		return true;
+	buf_addf(why, "cannot read the spool: %s", strerror(errno));
+	return false;
 }
 
 struct body_budget *
@@ -72,18 +95,19 @@ queue_recipient_limit(const struct queue *q)
 {
 	unsigned limit = q->config->listen.max_recipients;
 
-	for (size_t i = 0; i < q->config->upstream_count; i++)
+	for (size_t i = 0; !q->spool && i < q->config->upstream_count; i++)
 		if (q->config->upstreams[i].recipients_per_message < limit)
 			limit = q->config->upstreams[i].recipients_per_message;
 	return limit;
 }
 
 /* The session's time is over, or the process stops: takes the submission
- * back. False if the envelope has begun, or the verdict is there. */
+ * back. With a spool it stays with the courier that has it; without one, that
+ * is too late when the envelope has begun. False if it has to wait. */
 static bool
 withdraw(struct queue *q, struct submission *s)
 {
-	if (s->state != IN_LINE && s->state != TRIED)
+	if (s->state == SENDING && !q->spool)
 		return false;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    q->stopping ? "smarthost is stopping"
@@ -93,7 +117,7 @@ withdraw(struct queue *q, struct submission *s)
 		line_remove(&q->lines[s->upstream], s);
 		line_end_probe(q, s);
 		s->state = SETTLED;
-	} else {
+	} else if (!q->spool) {
 		s->abandoned = true;
 	}
 	return true;
@@ -108,8 +132,7 @@ await_verdict(struct queue *q, struct submission *s)
 
 		if (over && withdraw(q, s))
 			break;
-		thread_wait(&s->answered, &q->lock,
-		    s->state == SENDING ? 0 : s->deadline);
+		thread_wait(&s->answered, &q->lock, over ? 0 : s->deadline);
 	}
 }
 
@@ -167,28 +190,98 @@ leave_waiting(struct queue *q, struct submission *s)
 		q->newest = s->older;
 }
 
-/* Hands it to a courier and waits. What nobody has tried is reported here,
- * everything else by the courier. */
+/* Whether everybody has the same final result, which needs no file. */
+static bool
+is_final(const struct message *m)
+{
+	enum outcome first = m->recipients[0].outcome;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome != first)
+			return false;
+	return first == SENT || first == NEVER;
+}
+
+/* Hands it to a courier and waits. */
+static void
+try_directly(struct queue *q, struct submission *s)
+{
+	if (q->stopping)
+		verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+		    "smarthost is stopping");
+	if (q->stopping || q->config->queue.commit_first || !line_find(q, s))
+		return;
+	join_waiting(q, s);
+	line_staff(q);
+	await_verdict(q, s);
+	leave_waiting(q, s);
+}
+
+/* The commit took its time, and the verdict may have come meanwhile. True if
+ * not, and then the courier has the message and its file from here on. What
+ * could not be stored has to wait for the verdict. */
+static bool
+leave_to_courier(struct queue *q, struct submission *s, bool stored)
+{
+	bool left;
+
+	pthread_mutex_lock(&q->lock);
+	while (!stored && s->state != SETTLED)
+		thread_wait(&s->answered, &q->lock, 0);
+	left = s->state != SETTLED;
+	if (left)
+		s->stored = s->abandoned = true;
+	pthread_mutex_unlock(&q->lock);
+	return left;
+}
+
+/* What could not be sent in time is kept; shared: a courier is at work on it
+ * right now. */
+static void
+keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
+{
+	bool stored = backlog_commit(q, s->message);
+	int error = errno;
+
+	if (shared && leave_to_courier(q, s, stored)) {
+		v->kept = true;
+		return;
+	}
+	if (shared)
+		*v = s->verdict;
+	if (stored && !is_final(s->message)) {
+		backlog_put_off(q, s, v);
+		return;
+	}
+	if (stored)
+		backlog_drop(q, s->message);
+	else if (!is_final(s->message))
+		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+		    "4.3.1 cannot keep the message: %s", strerror(error));
+	submission_free(s);
+}
+
+/* What nobody has tried is reported here, everything else by the courier. */
 static void
 submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 {
-	bool abandoned;
+	bool abandoned, shared;
 
 	pthread_mutex_lock(&q->lock);
-	if (!q->stopping && line_find(q, s)) {
-		join_waiting(q, s);
-		line_staff(q);
-		await_verdict(q, s);
-		leave_waiting(q, s);
-	}
+	s->state = SETTLED;
+	try_directly(q, s);
 	*v = s->verdict;
 	abandoned = s->abandoned;
+	shared = s->state != SETTLED;
 	pthread_mutex_unlock(&q->lock);
 	if (abandoned)
 		return;
-	if (!s->reported)
+	if (!q->spool && !s->reported)
 		report_results(s->message, NULL, v, NULL);
-	submission_free(s);
+	if (q->spool && (shared || !is_final(s->message)))
+		keep(q, s, shared, v);
+	else
+		submission_free(s);
 }
 
 void
@@ -198,7 +291,7 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 
 	s->deadline = clock_now() + q->config->queue.direct_wait;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
-	    "smarthost is stopping");
+	    "it waits for its turn");
 	if (q->alone)
 		submit_alone(q, s, v);
 	else
@@ -235,13 +328,15 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 	bool wanted;
 
 	pthread_mutex_lock(&q->lock);
-	wanted = !s->abandoned;
+	wanted = !s->abandoned || s->stored;
 	s->state = SENDING;
 	if (!wanted)
 		line_end_probe(q, s);
 	pthread_mutex_unlock(&q->lock);
 	*terms = (struct smtp_terms){
-		.deadline = s->deadline, .all_or_nothing = true};
+		.deadline = q->spool ? 0 : s->deadline,
+		.all_or_nothing = !q->spool,
+	};
 	if (!wanted) {
 		report_results(s->message, q->relays[s->upstream].upstream,
 		    &s->verdict, NULL);
@@ -261,10 +356,14 @@ clear_line(struct queue *q, unsigned upstream)
 	while ((s = line->first)) {
 		line_remove(line, s);
 		s->tried |= UINT64_C(1) << upstream;
-		if (!line_find(q, s)) {
-			s->state = SETTLED;
-			pthread_cond_signal(&s->answered);
+		if (line_find(q, s))
+			continue;
+		if (s->stored) {
+			backlog_return(q, s);
+			continue;
 		}
+		s->state = SETTLED;
+		pthread_cond_signal(&s->answered);
 	}
 }
 
@@ -272,8 +371,9 @@ clear_line(struct queue *q, unsigned upstream)
 static bool
 pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 {
-	if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM || s->abandoned ||
-	    q->stopping || clock_now() >= s->deadline)
+	if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM || q->stopping)
+		return false;
+	if (!s->stored && (s->abandoned || clock_now() >= s->deadline))
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
 	message_forget_results(s->message);
@@ -283,16 +383,19 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 static void
 answer(struct queue *q, struct submission *s, const struct verdict *v)
 {
-	bool abandoned;
+	bool abandoned, stored;
 
 	pthread_mutex_lock(&q->lock);
 	s->verdict = *v;
 	s->state = SETTLED;
 	s->reported = true;
 	abandoned = s->abandoned;
+	stored = s->stored;
 	pthread_cond_signal(&s->answered);
 	pthread_mutex_unlock(&q->lock);
-	if (abandoned)
+	if (abandoned && stored)
+		backlog_settle(q, s);
+	else if (abandoned)
 		submission_free(s);
 }
 
@@ -303,19 +406,26 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	unsigned from = s->upstream;
 	const struct upstream *u = q->relays[from].upstream;
 	enum health_change change;
-	bool passed;
+	bool passed, quiet;
 
+	if (!v->cut_short && (v->outcome == SENT || v->scope != SCOPE_UPSTREAM))
+		message_spread(s->message, v);
 	pthread_mutex_lock(&q->lock);
 	change = line_learn(q, s, v);
 	passed = pass_on(q, s, v);
 	if (change == HEALTH_WENT_DOWN)
 		clear_line(q, from);
 	line_staff(q);
+	/* A queued message's file says nothing of upstream trouble, and neither
+	 * does the log for each of a thousand. */
+	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
+	pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	report_health(change, u, v);
 	if (passed)
 		return;
-	report_results(s->message, u, v, a);
+	if (!quiet)
+		report_results(s->message, u, v, a);
 	answer(q, s, v);
 }
 
@@ -333,6 +443,7 @@ queue_stop(struct queue *q)
 {
 	pthread_mutex_lock(&q->lock);
 	q->stopping = true;
+	pthread_cond_signal(&q->tick);
 	for (size_t i = 0; i < q->config->upstream_count; i++)
 		pthread_cond_broadcast(&q->lines[i].work);
 	for (struct submission *s = q->newest; s; s = s->older)

@@ -12,6 +12,7 @@ struct config;
 struct message;
 struct relay;
 struct smtp_terms;
+struct spool;
 struct verdict;
 
 /*
@@ -25,8 +26,10 @@ struct verdict;
  *     SENDING   the envelope has begun: the session waits for the verdict
  *     SETTLED   the verdict is there
  *
- * There is no spool yet: yes means that the relay took it, and a message goes
- * to all of its recipients or to none.
+ * Without a spool yes means that the relay took it, and a message goes to all
+ * of its recipients or to none. With one, what cannot be sent in time is
+ * committed to it, and backlog.c tries again: then every recipient has a
+ * result of its own.
  */
 struct queue;
 struct submission;
@@ -35,7 +38,11 @@ struct submission;
  * alone, queue_submit() makes the attempt itself and there are no couriers.
  * Both arguments must outlive the queue. */
 struct queue *queue_new(const struct config *, const struct relay *relays,
-    bool alone);
+    struct spool *, bool alone);
+
+/* Reads what is stored and starts the clock. False with a sentence in why. */
+struct buf;
+bool queue_start(struct queue *, struct buf *why);
 
 /* Takes the message over and says what became of it, at the latest after
  * direct_wait, or, once its envelope has begun, when the relay has spoken. */

@@ -79,7 +79,7 @@ reply_judge(struct verdict *v, enum stage stage, int code, const char *text)
 	v->code = code;
 	v->scope = SCOPE_UPSTREAM;
 	v->hint = NULL;
-	v->maybe_delivered = v->cut_short = false;
+	v->maybe_delivered = v->cut_short = v->kept = false;
 	if (code >= good && code < good + 100) {
 		v->outcome = SENT;
 	} else if (stage >= STAGE_MAIL) {
@@ -113,7 +113,7 @@ const char *
 outcome_name(enum outcome outcome)
 {
 	static const char *const names[] = {
-		"waiting", "sent", "later", "hold", "never"};
+		"waiting", "sent", "later", "hold", "never", "reported"};
 
 	return names[outcome];
 }
@@ -156,6 +156,9 @@ reply_to_client(struct buf *out, const struct verdict *v, const char *id)
 	buf_clear(out);
 	if (v->outcome == SENT)
 		buf_addf(out, "250 2.0.0 %s sent: ", id);
+	else if (v->kept)
+		buf_addf(out, "250 2.0.0 %s %s: ", id,
+		    v->outcome == HOLD ? "held" : "queued");
 	else if (!enhanced || v->text[0] - '0' != code / 100)
 		buf_addf(out, "%d %s ", code, default_enhanced(v));
 	else

@@ -14,6 +14,7 @@ enum outcome {
 	LATER,   /* temporary */
 	HOLD,    /* will not pass until a person changes something */
 	NEVER,   /* permanent for this recipient or message */
+	REPORTED, /* it was, and a notice about it is on stable storage */
 };
 
 /* Whom a failure concerns, and so who pauses. */
@@ -41,6 +42,7 @@ struct verdict {
 	enum stage stage;
 	int code;               /* the relay's reply code; 0: it said none */
 	bool maybe_delivered;   /* lost between the dot and its answer */
+	bool kept;              /* it waits in the spool now */
 	bool cut_short;         /* we were in a hurry, the relay is not to
 	                         * blame */
 	const char *hint;       /* for a person; constant text or NULL */

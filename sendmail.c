@@ -142,7 +142,7 @@ submit_here(struct job *j)
 	message_qualify(j->draft.message, config->hostname);
 	message_add_received(j->draft.message, &origin, config->hostname);
 	setup_relays(&j->setup, -1, j->options.verbose);
-	q = queue_new(config, j->setup.relays, true);
+	q = queue_new(config, j->setup.relays, NULL, true);
 	queue_submit(q, j->draft.message, &v);
 	j->draft.message = NULL;
 	queue_free(q);
@@ -236,14 +236,25 @@ configure(struct job *j, const char *option)
 }
 
 static int
+list_queue(struct job *j)
+{
+	if (!j->configured || j->setup.config.queue.directory) {
+		buf_adds(&j->draft.why, "this version cannot list the queue; "
+		    "see the directory queue/ in the spool");
+		return complain(j, EX_UNAVAILABLE);
+	}
+	printf("Mail queue is empty: [queue] directory = none\n");
+	return EX_OK;
+}
+
+static int
 run_mode(struct job *j)
 {
 	switch (j->options.mode) {
 	case MODE_DELIVER:
 		return deliver(j);
 	case MODE_QUEUE_LIST:
-		printf("Mail queue is empty: this version keeps none\n");
-		return EX_OK;
+		return list_queue(j);
 	case MODE_QUEUE_RUN:
 	case MODE_ALIASES:
 		return EX_OK;

@@ -374,6 +374,13 @@ log_accepted(const struct session *s, const char *id, const char *sender,
 	buf_free(&count);
 }
 
+static void
+log_kept(const struct verdict *v, const char *id, const char *sender)
+{
+	log_event(LEVEL_WARNING, v->outcome == HOLD ? "held" : "queued", "id",
+	    id, "from", sender, "reply", v->text, "hint", v->hint, NULL);
+}
+
 /* Hands the message over and turns the verdict into the reply. */
 static void
 submit(struct session *s)
@@ -389,7 +396,9 @@ submit(struct session *s)
 	s->message = NULL;
 	queue_submit(s->queue, m, &v);
 	reply_to_client(&s->reply, &v, id.data);
-	if (v.outcome == SENT)
+	if (v.kept && v.outcome != SENT)
+		log_kept(&v, id.data, sender.data);
+	if (v.kept || v.outcome == SENT)
 		log_accepted(s, id.data, sender.data, recipients.data, size);
 	buf_free(&recipients);
 	buf_free(&sender);

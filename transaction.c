@@ -380,6 +380,7 @@ transaction_run(struct transaction *t, struct verdict *v)
 		/* Our own bug; the message must not be taken for sent. */
 		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_MAIL,
 		    "not all recipients are waiting");
+		v->cut_short = true; /* the relay is not to blame */
 	} else if (envelope(t, v)) {
 		body(t, v);
 		settle_accepted(t, v);

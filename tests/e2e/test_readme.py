@@ -10,6 +10,7 @@ sentence under Troubleshooting is compared with what the program says.
 """
 
 import configparser
+import fcntl
 import os
 import pathlib
 import re
@@ -101,8 +102,12 @@ elif verb == "run":
         if option == "-e":
             env.update([value.split("=", 1)])
         elif option == "-v":
-            source, target, _ = value.split(":")
+            source, target = value.split(":")[:2]
             target = image / target.lstrip("/")
+            if os.path.isdir(source):
+                target.mkdir(parents=True)
+                subprocess.run(["mount", "--bind", source, target], check=True)
+                continue
             target.parent.mkdir(parents=True)
             shutil.copy2(source, target)
             st = os.stat(source)
@@ -320,6 +325,8 @@ class Steps:
 
     def container(self, block):
         self.guest.shell(block, stdin=PASSWORD.encode() + b"\n")
+        found = self.guest.shell("stat -c '%u %a' spool spool/queue")
+        assert found == "65534 700\n65534 700\n"
 
     def trouble(self, block):
         assert "<<< 235 " in self.guest.shell(block)
@@ -522,6 +529,19 @@ class Troubles:
         return self.check("[upstream]\nhost = mail.example.com\n\n[listen]\n"
                           "address = 0.0.0.0:25\n")
 
+    def spool_taken(self):
+        spool = self.place / "spool"
+        spool.mkdir()
+        with open(spool / "lock", "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            daemon = Daemon(self.place, {
+                "upstream": {"host": "mail.example.com"},
+                "listen": {"address": "127.0.0.1:0", "socket": "none"},
+                "queue": {"directory": spool}})
+            assert daemon.wait_exit() == harness.CONFIG
+        sentence = daemon.log.raw.decode().splitlines(True)[-1]
+        return sentence.replace(str(spool), "/var/spool/smarthost")
+
     def port_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
@@ -593,21 +613,32 @@ def shape(event):
 
 def test_log_lines(start, sections, relay, tls, place):
     """Each example is a line that the daemon writes: one message is taken,
-    one refused, one meets a relay that is away."""
+    one refused, one meets a relay that is away, without a spool and with one;
+    one is refused for one of its recipients, one meets a wrong password."""
     refusal = {"nobody@example.com": "550 5.1.1 no such user"}
     one = relay(tls=tls, mechanisms=("PLAIN",), recipients=refusal)
-    daemon = start(sections(one, {"upstream": {"idle": "0s"}}))
+    away = free_ports(1)[0]
+    real = []
 
-    def send(to):
-        return sendmail(to, socket_path=place / "socket", stdin=message())
+    def send(where, changes, *envelopes):
+        daemon = start(sections(where, changes))
+        for status, *to in envelopes:
+            done = sendmail(*to, socket_path=place / "socket",
+                            stdin=message())
+            assert done.status in status
+        daemon.stop()
+        real.extend(daemon.log.events)
 
-    assert send("you@example.com").status == 0
-    assert send("nobody@example.com").status in harness.REFUSED
-    daemon.stop()
-    away = start(sections(free_ports(1)[0]))
-    assert send("you@example.com").status == harness.TEMPORARY
-    away.stop()
-    real = daemon.log.events + away.log.events
+    def kept(name):
+        return {"queue": {"directory": place / name}}
+
+    you, nobody = "you@example.com", "nobody@example.com"
+    send(one, {"upstream": {"idle": "0s"}}, ({0}, you),
+         (harness.REFUSED, nobody))
+    send(away, {}, ({harness.TEMPORARY}, you))
+    send(one, kept("a"), ({0}, you, nobody))
+    send(away, kept("b"), ({0}, you))
+    send(one, {"upstream": {"password": "wrong"}, **kept("c")}, ({0}, you))
     shapes = [(event["event"], shape(event)) for event in real]
     # a relay comes back after a minute: see test_upstream_up
     for event in documented_lines():
@@ -623,7 +654,8 @@ def sources(pattern="*.c"):
 def test_every_event_is_documented():
     said = "".join(sources().values())
     events = set(re.findall(r'log_event\(\w+,\s*"(\w+)"', said))
-    events |= {"sent", "deferred", "refused"}  # report.c, by their outcome
+    # by their outcome, report.c and session.c
+    events |= {"sent", "deferred", "refused", "queued", "held"}
     assert "message" in events
     assert events - {"message"} == {
         event["event"] for event in documented_lines()}

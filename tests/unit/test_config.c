@@ -453,8 +453,6 @@ static const struct refusal refusals[] = {
 	    "not supported by this version"},
 	{RELAY "[listen]\nclient_rate = 1\n", "not supported by this version"},
 	{RELAY "[queue]\nheld = queue\n", "not supported by this version"},
-	{RELAY "[queue]\nlifetime = 5d\n", "not supported by this version"},
-	{RELAY "[queue]\nretry_max = 1h\n", "not supported by this version"},
 	{RELAY "[queue]\nmin_free = 1M\n", "not supported by this version"},
 	{RELAY "[queue]\nbounce_to = x\n", "not supported by this version"},
 	{RELAY "[queue]\nbounce_from = x\n", "not supported by this version"},
@@ -686,9 +684,7 @@ static const struct refusal warnings[] = {
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 10.0.0.0/8\n", NULL},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = loopback\n", NULL},
 	{RELAY "[listen]\naddress = 127.0.0.1:25 [::1]:25\n", NULL},
-	{RELAY "[queue]\ndirectory = /var/spool/smarthost\n", "[queue] "
-	    "directory = \"/var/spool/smarthost\": this version keeps no "
-	    "queue: a message is accepted only once the relay has it"},
+	{RELAY "[queue]\ndirectory = /var/spool/smarthost\n", NULL},
 	{RELAY "[queue]\ndirectory = none\n", NULL},
 };
 
@@ -701,7 +697,6 @@ test_warnings(void **state)
 
 		expect_sentence(warnings[i].text, &run.config.warnings,
 		    warnings[i].why);
-		assert_null(run.config.queue.directory);
 		run_end(&run);
 	}
 }
@@ -1004,7 +999,7 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_LISTEN_ALOW=x"}, "SMARTHOST_LISTEN_ALOW: unknown key; the "
 	    "nearest one is allow"},
 	{{"SMARTHOST_QUEUE_X=x"}, "SMARTHOST_QUEUE_X: unknown key"},
-	{{"SMARTHOST_QUEUE_LIFETIME=x"}, "SMARTHOST_QUEUE_LIFETIME: not "
+	{{"SMARTHOST_QUEUE_MIN_FREE=x"}, "SMARTHOST_QUEUE_MIN_FREE: not "
 	    "supported by this version"},
 	{{"SMARTHOST_IDENTITY_DOMAIN=x"}, "SMARTHOST_IDENTITY_DOMAIN: not "
 	    "supported by this version"},

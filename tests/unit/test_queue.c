@@ -342,7 +342,8 @@ house_build(const struct manners *manners, size_t count)
 static void
 house_open(struct house *h, bool alone)
 {
-	h->queue = queue_new(&h->config, h->relays, alone);
+	h->queue = queue_new(&h->config, h->relays, NULL,
+		    alone);
 }
 
 /* Says to all that wait on it that the process stops. */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef NOTICE_H
+#define NOTICE_H
+
+struct message;
+
+/* What a delivery status notification needs to know besides the message. */
+struct notice_settings {
+	const char *hostname;    /* ours, for Reporting-MTA and Message-ID */
+	const char *bounce_to;   /* who gets it; NULL: the sender */
+	const char *bounce_from; /* its envelope sender; NULL: null */
+};
+
+/* Makes a notice (RFC 3464, 3461, 6522) about the recipients of this message
+ * that are refused (NEVER): a new message to its sender, or to bounce_to, with
+ * the null sender or bounce_from, the header of the original only, and marked
+ * as Auto-Submitted (RFC 3834). The caller owns it; it needs no file, and
+ * making it cannot fail.
+ *
+ * NULL when there is nothing to tell, since nobody is refused, and when nobody
+ * may be told:
+ *
+ *     sender of the message   Auto-Submitted   told
+ *     null                    auto-replied     nobody
+ *     null                    other, none      bounce_to; nobody without one
+ *     bounce_from             auto-replied     nobody
+ *     bounce_from             other, none      bounce_to, else the sender
+ *     any other               whatever         bounce_to, else the sender
+ *
+ * So there is never a notice about a notice of ours, while lost mail that
+ * merely has the null sender is still reported where bounce_to asks for that.
+ *
+ * Everybody whose outcome is NEVER is in it, up to 1000, and whoever was told
+ * of before is so again: see to that before the call. */
+struct message *notice_make(const struct message *failed,
+    const struct notice_settings *);
+
+#endif

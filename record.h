@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef RECORD_H
+#define RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buf;
+struct message;
+
+/* The text at the beginning of a message's file, as the head of spool.c
+ * explains it. */
+
+/* Appends it: the same number of bytes whatever the recipients' results are. A
+ * fresh one does not look at them: a courier may be at work on them. */
+void record_add(struct buf *, const struct message *, bool fresh);
+
+/* Reads it, up to and with its end line, into a message that has its ID; the
+ * text is taken apart. Says how long the header and the whole content are.
+ * False if it is no such text. */
+bool record_read(char *text, struct message *, uint64_t *header,
+    uint64_t *content);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is due when, in as little memory as a million messages ask for.
+ */
+#include "schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "buf.h"
+#include "message.h"
+
+struct due {
+	int64_t when;
+	uint64_t id[2]; /* the two halves of a queue ID, as numbers */
+};
+
+/* Earlier time first; of the same time, the message that arrived first. */
+static bool
+before(const struct due *a, const struct due *b)
+{
+	if (a->when != b->when)
+		return a->when < b->when;
+	return a->id[0] < b->id[0];
+}
+
+static void
+swap(struct due *a, struct due *b)
+{
+	struct due t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+void
+schedule_add(struct schedule *s, const char *id, int64_t when)
+{
+	size_t at = s->count++;
+
+	if (s->count > s->room) {
+		s->room = s->room ? s->room + s->room / 2 : 64;
+		s->heap = xrealloc(s->heap, s->room, sizeof(*s->heap));
+	}
+	s->heap[at].when = when;
+	sscanf(id, "%16llx%16llx", (unsigned long long *)&s->heap[at].id[0],
+	    (unsigned long long *)&s->heap[at].id[1]);
+	while (at && before(&s->heap[at], &s->heap[(at - 1) / 2])) {
+		swap(&s->heap[at], &s->heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+}
+
+int64_t
+schedule_next(const struct schedule *s)
+{
+	return s->count ? s->heap[0].when : -1;
+}
+
+bool
+schedule_take(struct schedule *s, int64_t now, char *id)
+{
+	size_t at = 0, child;
+
+	if (!s->count || s->heap[0].when > now)
+		return false;
+	snprintf(id, QUEUE_ID_SIZE, "%016llx%016llx",
+	    (unsigned long long)s->heap[0].id[0],
+	    (unsigned long long)s->heap[0].id[1]);
+	s->heap[0] = s->heap[--s->count];
+	while ((child = 2 * at + 1) < s->count) {
+		if (child + 1 < s->count &&
+		    before(&s->heap[child + 1], &s->heap[child]))
+			child++;
+		if (!before(&s->heap[child], &s->heap[at]))
+			break;
+		swap(&s->heap[child], &s->heap[at]);
+		at = child;
+	}
+	return true;
+}
+
+void
+schedule_free(struct schedule *s)
+{
+	free(s->heap);
+	*s = (struct schedule){0};
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SCHEDULE_H
+#define SCHEDULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What is due when: a heap of queue IDs, 24 bytes a message, the earliest
+ * first. Times are on clock_now(). Zero it to start. The caller holds the
+ * lock.
+ */
+struct schedule {
+	struct due *heap;
+	size_t count, room;
+};
+
+void schedule_add(struct schedule *, const char *id, int64_t when);
+
+/* When the earliest is due; -1 when there is none. */
+int64_t schedule_next(const struct schedule *);
+
+/* Takes the earliest out if it is due; its ID goes to id, which has room for
+ * QUEUE_ID_SIZE bytes. */
+bool schedule_take(struct schedule *, int64_t now, char *id);
+void schedule_free(struct schedule *);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPOOL_H
+#define SPOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct buf;
+struct message;
+struct spool;
+
+/*
+ * The durable store: one file a message. Calling sequence:
+ *
+ *     spool = spool_open("/var/spool/smarthost", &why);
+ *     if (spool_commit(spool, message))        from here on it is safe
+ *             ...answer yes, attempt...
+ *     spool_put_off(message, next_try);        or
+ *     spool_remove(spool, message);
+ *     message_free(message);                   gives up the lock
+ *
+ * and later, or in another process:
+ *
+ *     spool_list(spool, found, context);       names and due times
+ *     message = spool_load(spool, id, &why);   locked, or NULL
+ *
+ * Nothing is ever deleted because of an error.
+ */
+
+/* Opens or makes the directory and what belongs into it. NULL with a sentence
+ * in why. */
+struct spool *spool_open(const char *directory, struct buf *why);
+
+/* Takes the lock of the one daemon on this spool, for life, and removes what
+ * crashed writers left in incoming/. False with a sentence in why. */
+bool spool_own(struct spool *, struct buf *why);
+void spool_close(struct spool *);
+
+/* Writes the message, its recipients as waiting, and makes it durable: file,
+ * name and directory. On success its file is locked by the message. False with
+ * errno set, and then nothing of it is left. */
+bool spool_commit(struct spool *, struct message *);
+
+enum load_result {
+	LOADED,
+	LOAD_GONE,    /* not there any more */
+	LOAD_BUSY,    /* somebody else has it */
+	LOAD_TROUBLE, /* cannot be read now: errno */
+	LOAD_UNKNOWN, /* of a version that we do not know */
+	LOAD_DAMAGED, /* is no message of ours, or not a whole one */
+};
+
+/* Reads a queued message under its lock. The caller frees it. */
+enum load_result spool_load(struct spool *, const char *id,
+    struct message **);
+
+/* Writes the recipients' results and the time of the next try into the file,
+ * in place, and makes them durable. Needs no space on the disk. False with
+ * errno set. */
+bool spool_put_off(struct message *, time_t next_try);
+
+/* Takes a message out of the queue for good; its marks are written first, so
+ * that a crash in between does not send it again. */
+bool spool_remove(struct spool *, struct message *);
+
+/* Moves a file from the queue into failed/, under the name as. */
+bool spool_set_aside(struct spool *, const char *id, const char *as);
+
+/* Removes what is in failed/ under this name, if anything is. */
+void spool_forget_failed(struct spool *, const char *id);
+
+/* Calls found for each message file in the queue; names that are none of ours
+ * are counted in the result. -1 with errno set when it cannot be read. */
+typedef void spool_found(void *context, const char *id, time_t next_try);
+long spool_list(struct spool *, spool_found *, void *context);
+
+/* Whether the disk has room for need more bytes and some to spare. */
+bool spool_has_room(const struct spool *, uint64_t need);
+
+#endif
