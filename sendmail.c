@@ -83,7 +83,7 @@ is_last_word(const struct verdict *v)
 {
 	const char *text = v->text + reply_enhanced(v->text);
 
-	if (v->code / 100 != 4)
+	if (v->code / 100 != 4 || v->code == 421 || v->stage != STAGE_END)
 		return false;
 	return strncmp(v->text, "4.7.0 ", 6) == 0 ||
 	    strncmp(text + strspn(text, " "), REPLY_MAY_BE_DELIVERED,

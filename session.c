@@ -330,7 +330,9 @@ receive(struct session *s, struct data_reader *reader)
 		used = message_read(s->message, reader, data, len);
 		conn_consume(s->conn, used);
 		if (!s->message->fault) /* no credit for what is refused */
-			deadline += (int64_t)used;
+			deadline = clock_earlier(deadline + (int64_t)used,
+			    clock_now() +
+				s->config->listen.session_timeout);
 	}
 	conn_heed_stop(s->conn, true);
 	return data_ended(reader);

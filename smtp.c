@@ -97,10 +97,10 @@ connect_deadline(const struct smtp *s, const struct addrinfo *address)
 	int64_t left = s->chat.deadline - now;
 	int addresses = 0;
 
-	if (!s->chat.deadline)
-		return limit;
 	for (; address; address = address->ai_next)
 		addresses++;
+	if (!s->chat.deadline)
+		return now + s->upstream->connect_timeout / addresses;
 	return clock_earlier(limit, now + left / addresses);
 }
 

@@ -320,6 +320,9 @@ finish(struct transaction *t, struct verdict *v)
 		await_end(t, v);
 	else
 		hear_last_words(t, v);
+	/* Under TLS the dot may have gone with the news that failed us. */
+	if (conn_tls(c) && v->code == 0)
+		v->maybe_delivered = true;
 }
 
 static void
