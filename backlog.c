@@ -187,7 +187,7 @@ put_off(struct queue *q, struct message *m)
 {
 	int64_t pause = pause_of(q, m);
 
-	if (!spool_put_off(m, time(NULL) + pause / 1000))
+	if (!spool_put_off(m, time(NULL) + pause / SECOND))
 		log_message(LEVEL_ERROR, "cannot mark %s in the spool: %s",
 		    m->id, strerror(errno));
 	return pause;

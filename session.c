@@ -313,8 +313,8 @@ write_reply(struct session *s)
 	conn_printf(s->conn, "%s\r\n", s->reply.data);
 }
 
-/* Reads the content up to its true end. A client may be slow, but has to
- * bring a byte a millisecond once its first minutes are over. */
+/* Reads the content up to its true end. A client may be slow, but each byte
+ * buys it a millisecond only, and never more than session_timeout ahead. */
 static bool
 receive(struct session *s, struct data_reader *reader)
 {

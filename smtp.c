@@ -88,8 +88,8 @@ open_conversation(struct smtp *s, struct verdict *v)
 	return false;
 }
 
-/* The share of the time left that the first of so many addresses may use, so
- * that one that never answers does not use it all. */
+/* The share of the time left, or of connect_timeout, that the first of so many
+ * addresses may use, so that one that never answers does not use it all. */
 static int64_t
 connect_deadline(const struct smtp *s, const struct addrinfo *address)
 {
