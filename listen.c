@@ -23,11 +23,13 @@
 #include "config.h"
 #include "conn.h"
 #include "dial.h"
+#include "message.h"
 #include "session.h"
 #include "thread.h"
 
 enum {
 	BACKLOG = 512,
+	OVERFLOW_UID = 65534, /* anybody of another user namespace */
 	LOCAL_PLACES = 2,  /* that only the unix socket may use */
 	REST_MS = 100,     /* when the system has nothing left to give */
 };
@@ -263,6 +265,7 @@ identify_local(struct client *client, int fd)
 	socklen_t len = sizeof(peer);
 
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	client->uid = peer.uid == OVERFLOW_UID ? NO_OWNER : peer.uid;
 	snprintf(client->name, sizeof(client->name), "uid %u",
 	    (unsigned)peer.uid);
 	client->may_relay = true;
@@ -277,6 +280,7 @@ identify(struct guest *g, int fd, const struct sockaddr *peer)
 		identify_local(&g->client, fd);
 		return;
 	}
+	g->client.uid = NO_OWNER;
 	dial_add_address(&name, peer);
 	snprintf(g->client.name, sizeof(g->client.name), "%s", name.data);
 	g->client.may_relay =

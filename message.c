@@ -45,6 +45,7 @@ message_new(struct body_budget *budget, uint64_t limit)
 	m->limit = limit;
 	m->arrived = clock_now();
 	m->arrived_at = time(NULL);
+	m->owner = NO_OWNER;
 	m->file = -1;
 	return m;
 }
@@ -56,10 +57,12 @@ message_free(struct message *m)
 		return;
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		free(m->recipients[i].address);
+		free(m->recipients[i].original);
 		free(m->recipients[i].reply);
 	}
 	free(m->recipients);
 	free(m->sender);
+	free(m->envelope_id);
 	buf_free(&m->header);
 	buf_free(&m->line);
 	buf_free(&m->chunk);

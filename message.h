@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include "body.h"
@@ -14,9 +15,25 @@
 
 enum { QUEUE_ID_SIZE = 33 };
 
+/* Neither the overflow uid, which many share, nor a client of the network owns
+ * a message. */
+#define NO_OWNER ((uid_t)-1)
+
+/* When the sender wants to hear of a recipient (RFC 3461 section 4.1). */
+enum {
+	NOTIFY_UNSAID = 0, /* of a failure, then */
+	NOTIFY_NEVER = 1,
+	NOTIFY_SUCCESS = 2,
+	NOTIFY_FAILURE = 4,
+	NOTIFY_DELAY = 8,
+	NOTIFY_ALL = 15,
+};
+
 /* One recipient of the envelope and what became of it. */
 struct recipient {
 	char *address;
+	unsigned notify; /* NOTIFY_... */
+	char *original;  /* ORCPT, "rfc822;xtext" as it came; or NULL */
 	enum outcome outcome;
 	int code;    /* of the last reply; 0: none */
 	char *reply; /* its text, printable; or NULL */
@@ -43,6 +60,10 @@ struct message {
 	struct buf header;
 	struct body body;
 	bool eight_bit;
+	bool utf8;              /* SMTPUTF8 was asked for (RFC 6531) */
+	char returns;           /* RET (RFC 3461): 'F', 'H', or 0 */
+	char *envelope_id;      /* ENVID, xtext as it came; or NULL */
+	uid_t owner;            /* who submitted it; NO_OWNER: a stranger */
 	int64_t arrived;        /* on clock_now() */
 	time_t arrived_at;      /* for the file and for people */
 	int file;               /* its file in the spool, locked; or -1 */

@@ -12,10 +12,15 @@
 
 enum { REPLY_WIDTH = 200 };
 
+/* Their lengths are those of all the fields before the address but the last,
+ * which is a word of any length. */
+enum { FIXED_WIDTH = 2 + 4 + REPLY_WIDTH + 1 + 2 };
+
 /* The year 36000: enough, and no sum overflows. */
 #define ARRIVED_MAX (UINT64_C(1) << 40)
 
 static const char state_letters[] = "WSLHNR"; /* in the order of outcome */
+static const char notify_digits[] = "0123456789abcdef"; /* sums of NOTIFY_ */
 
 static void
 add_recipient(struct buf *out, const struct recipient *r, bool fresh)
@@ -25,19 +30,26 @@ add_recipient(struct buf *out, const struct recipient *r, bool fresh)
 	if (!fresh && r->reply)
 		buf_add_printable(&reply, r->reply, strlen(r->reply),
 		    REPLY_WIDTH);
-	buf_addf(out, "recipient %c %03d %-*s %s\n",
+	buf_addf(out, "recipient %c %03d %-*s %c %s %s\n",
 	    state_letters[fresh ? WAITING : r->outcome], fresh ? 0 : r->code,
-	    REPLY_WIDTH, buf_text(&reply), r->address);
+	    REPLY_WIDTH, buf_text(&reply), notify_digits[r->notify],
+	    r->original ? r->original : "-", r->address);
 	buf_free(&reply);
 }
 
 void
 record_add(struct buf *out, const struct message *m, bool fresh)
 {
-	buf_addf(out,
-	    "smarthost 1\nid %s\narrived %lld\nsender %s\neight-bit %d\n"
-	    "header %zu\ncontent %llu\n",
-	    m->id, (long long)m->arrived_at, m->sender, m->eight_bit,
+	buf_addf(out, "smarthost 1\nid %s\narrived %lld\nowner ", m->id,
+	    (long long)m->arrived_at);
+	if (m->owner != NO_OWNER)
+		buf_addf(out, "%u", (unsigned)m->owner);
+	else
+		buf_addc(out, '-');
+	buf_addf(out, "\nsender %s\nenvelope-id %s\nreturn %c\nutf8 %d\n"
+	    "eight-bit %d\nheader %zu\ncontent %020llu\n", m->sender,
+	    m->envelope_id ? m->envelope_id : "-",
+	    m->returns ? m->returns : '-', m->utf8, m->eight_bit,
 	    m->header.len, (unsigned long long)message_size(m));
 	for (size_t i = 0; i < m->recipient_count; i++)
 		add_recipient(out, &m->recipients[i], fresh);
@@ -72,53 +84,116 @@ take_number(char **at, const char *word, uint64_t max, uint64_t *number)
 	return *end == '\0' && !errno && *number <= max;
 }
 
-/* One recipient line: STATE CODE REPLY ADDRESS, all but the last of fixed
- * width. */
 static bool
-take_recipient(char **at, struct message *m)
+take_flag(char **at, const char *word, bool *flag)
 {
-	char *value, *letter, *reply;
-	struct recipient *r;
-	size_t fixed = 2 + 4 + REPLY_WIDTH + 1, len = REPLY_WIDTH;
+	uint64_t number;
 
-	if (!take_line(at, "recipient", &value) || strlen(value) <= fixed)
+	if (!take_number(at, word, 1, &number))
 		return false;
-	letter = memchr(state_letters, value[0], sizeof(state_letters) - 1);
-	if (!letter || value[1] != ' ' || value[5] != ' ' ||
-	    value[fixed - 1] != ' ')
+	*flag = number;
+	return true;
+}
+
+/* "-" or one of these letters. */
+static bool
+take_letter(char **at, const char *word, const char *letters, char *letter)
+{
+	char *value;
+
+	if (!take_line(at, word, &value) || strlen(value) != 1)
 		return false;
-	message_add_recipient(m, value + fixed);
-	r = &m->recipients[m->recipient_count - 1];
-	reply = value + 6;
+	*letter = *value == '-' ? '\0' : *value;
+	return *value == '-' || strchr(letters, *value);
+}
+
+static bool
+take_owner(char **at, uid_t *owner)
+{
+	uint64_t number;
+	bool nobody = strncmp(*at, "owner -\n", 8) == 0;
+
+	if (nobody)
+		*at += 8;
+	else if (take_number(at, "owner", NO_OWNER - 1, &number))
+		*owner = (uid_t)number;
+	else
+		return false;
+	return true;
+}
+
+/* The part of a recipient line that is a reply, blanks at its end. */
+static void
+take_reply(struct recipient *r, char *value, enum outcome outcome)
+{
+	char *reply = value + 6;
+	size_t len = REPLY_WIDTH;
+
 	while (len && reply[len - 1] == ' ')
 		len--;
 	reply[len] = '\0';
-	recipient_set(r, (enum outcome)(letter - state_letters),
-	    atoi(value + 2), reply);
+	recipient_set(r, outcome, atoi(value + 2), reply);
 	if (r->outcome == LATER || r->outcome == HOLD)
 		r->outcome = WAITING;
+}
+
+/* One recipient line: STATE CODE REPLY NOTIFY ORIGINAL ADDRESS, of which all
+ * but the last two have a fixed width. */
+static bool
+take_recipient(char **at, struct message *m)
+{
+	char *value, *letter, *notify, *original, *address;
+	struct recipient *r;
+
+	if (!take_line(at, "recipient", &value) ||
+	    strlen(value) <= FIXED_WIDTH)
+		return false;
+	letter = memchr(state_letters, value[0], sizeof(state_letters) - 1);
+	notify = strchr(notify_digits, value[FIXED_WIDTH - 2]);
+	original = value + FIXED_WIDTH;
+	address = strchr(original, ' ');
+	if (!letter || value[1] != ' ' || value[5] != ' ' || !notify ||
+	    value[FIXED_WIDTH - 3] != ' ' || value[FIXED_WIDTH - 1] != ' ' ||
+	    !address || address == original || !address[1])
+		return false;
+	*address++ = '\0';
+	message_add_recipient(m, address);
+	r = &m->recipients[m->recipient_count - 1];
+	r->notify = (unsigned)(notify - notify_digits);
+	r->original = strcmp(original, "-") ? xstrdup(original) : NULL;
+	take_reply(r, value, (enum outcome)(letter - state_letters));
 	return true;
+}
+
+static bool
+take_envelope(char **at, struct message *m)
+{
+	uint64_t arrived;
+	char *value;
+
+	if (!take_line(at, "smarthost", &value) || strcmp(value, "1") != 0 ||
+	    !take_line(at, "id", &value) || strcmp(value, m->id) != 0 ||
+	    !take_number(at, "arrived", ARRIVED_MAX, &arrived) ||
+	    !take_owner(at, &m->owner) || !take_line(at, "sender", &value))
+		return false;
+	m->arrived_at = (time_t)arrived;
+	message_set_sender(m, value);
+	if (!take_line(at, "envelope-id", &value))
+		return false;
+	m->envelope_id = strcmp(value, "-") ? xstrdup(value) : NULL;
+	return take_letter(at, "return", "FH", &m->returns) &&
+	    take_flag(at, "utf8", &m->utf8) &&
+	    take_flag(at, "eight-bit", &m->eight_bit);
 }
 
 bool
 record_read(char *text, struct message *m, uint64_t *header,
     uint64_t *content)
 {
-	uint64_t arrived, eight_bit;
-	char *value;
-
-	if (!take_line(&text, "smarthost", &value) || strcmp(value, "1") != 0 ||
-	    !take_line(&text, "id", &value) || strcmp(value, m->id) != 0 ||
-	    !take_number(&text, "arrived", ARRIVED_MAX, &arrived) ||
-	    !take_line(&text, "sender", &value))
-		return false;
-	m->arrived_at = (time_t)arrived;
-	message_set_sender(m, value);
-	if (!take_number(&text, "eight-bit", 1, &eight_bit) ||
+	if (!take_envelope(&text, m) ||
 	    !take_number(&text, "header", SIZE_MAX / 2, header) ||
 	    !take_number(&text, "content", INT64_MAX, content))
 		return false;
-	m->eight_bit = eight_bit;
 	while (take_recipient(&text, m))
 		;
 	return m->recipient_count > 0 && strcmp(text, "end\n") == 0;

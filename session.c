@@ -97,6 +97,7 @@ start_transaction(struct session *s, const struct buf *sender)
 	s->message = message_new(queue_budget(s->queue),
 	    s->config->listen.max_message);
 	message_set_sender(s->message, buf_text(sender));
+	s->message->owner = s->client->uid;
 	say(s, "250 2.1.0 Sender ok");
 }
 

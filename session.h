@@ -3,6 +3,7 @@
 #define SESSION_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct config;
 struct conn;
@@ -11,6 +12,7 @@ struct queue;
 /* Who is at the other end of a session. */
 struct client {
 	char name[80];   /* "192.0.2.1:4711" or "uid 1000", printable */
+	uid_t uid;       /* of the unix socket's peer, or NO_OWNER */
 	bool may_relay;
 };
 

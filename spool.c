@@ -15,11 +15,15 @@
  *     smarthost 1
  *     id ID
  *     arrived SECONDS
+ *     owner UID                                (- for a stranger's)
  *     sender ADDRESS
+ *     envelope-id ENVID                        (- for none)
+ *     return F, H or -                         (RET of RFC 3461)
+ *     utf8 0 or 1
  *     eight-bit 0 or 1
  *     header BYTES
  *     content BYTES
- *     recipient STATE CODE REPLY ADDRESS        (one line for each)
+ *     recipient STATE CODE REPLY NOTIFY ORCPT ADDRESS   (a line for each)
  *     end
  *
  * and goes on with the content as it will be sent: header, blank line, body.
