@@ -79,7 +79,8 @@ memory_limit(const struct body *b)
 static bool
 spill(struct body *b)
 {
-	int fd = open_nameless();
+	int fd = b->make_file ? b->make_file(b->context, &b->base)
+			      : open_nameless();
 
 	if (fd < 0)
 		return false;

@@ -16,12 +16,17 @@ struct body_budget {
 
 /*
  * Content of any size in bounded memory: up to 256 KiB are kept in memory
- * (32 KiB once all waiting messages together hold 16 MiB), more goes to an
- * unlinked file in TMPDIR or /tmp, or, where neither can be written (a
- * container without a /tmp), to anonymous memory.
+ * (32 KiB once all waiting messages together hold 16 MiB), more goes to a file:
+ * the one that make_file gives, or else an unlinked one in TMPDIR or /tmp, or,
+ * where neither can be written (a container without a /tmp), to anonymous
+ * memory.
  */
 struct body {
 	struct body_budget *budget; /* or NULL */
+	/* Returns a descriptor that stands at *base, where the content belongs
+	 * and where nothing follows; or -1 with errno set. May be NULL. */
+	int (*make_file)(void *context, uint64_t *base);
+	void *context;
 	struct buf memory;
 	int fd;        /* -1 while in memory */
 	uint64_t base; /* where it begins in that file */

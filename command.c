@@ -63,18 +63,17 @@ read_path(const char *arguments, const char *word, struct buf *mailbox,
 
 /* RFC 1870: digits, however many. */
 static const char *
-check_size(const char *value, size_t len, uint64_t max_message)
+check_size(const char *value, size_t len, uint64_t max_message,
+    uint64_t *size)
 {
-	unsigned long long size = 0;
-
 	for (size_t i = 0; i < len; i++)
 		if (!isdigit((unsigned char)value[i]))
 			len = 0;
 	if (len == 0)
 		return "501 5.5.4 SIZE needs a number";
 	if (len < 19)
-		size = strtoull(value, NULL, 10);
-	if (len >= 19 || size > max_message)
+		*size = strtoull(value, NULL, 10);
+	if (len >= 19 || *size > max_message)
 		return "552 5.3.4 The message is larger than max_message";
 	return NULL;
 }
@@ -88,11 +87,13 @@ check_body(const char *value, size_t len)
 }
 
 const char *
-command_mail(const char *arguments, uint64_t max_message, struct buf *mailbox)
+command_mail(const char *arguments, uint64_t max_message, uint64_t *size,
+    struct buf *mailbox)
 {
 	bool size_seen = false, body_seen = false;
 	const char *text, *refusal;
 
+	*size = 0;
 	refusal = read_path(arguments, "FROM", mailbox, &text);
 	while (!refusal && *(text += strspn(text, " "))) {
 		size_t len = strcspn(text, " ");
@@ -107,7 +108,8 @@ command_mail(const char *arguments, uint64_t max_message, struct buf *mailbox)
 		else if (*seen)
 			refusal = "501 5.5.4 The same parameter twice";
 		else if (is_size)
-			refusal = check_size(value, value_len, max_message);
+			refusal = check_size(value, value_len, max_message,
+			    size);
 		else
 			refusal = check_body(value, value_len);
 		*seen = true;

@@ -11,9 +11,10 @@ struct buf;
  * returns NULL, or the SMTP reply that refuses the command; the mailbox means
  * nothing then. */
 
-/* FROM:<path> [SIZE=n] [BODY=7BIT|8BITMIME] (RFC 5321, 1870, 6152) */
+/* FROM:<path> [SIZE=n] [BODY=7BIT|8BITMIME] (RFC 5321, 1870, 6152); size: what
+ * was said, or 0 */
 const char *command_mail(const char *arguments, uint64_t max_message,
-    struct buf *mailbox);
+    uint64_t *size, struct buf *mailbox);
 
 /* TO:<path> */
 const char *command_rcpt(const char *arguments, struct buf *mailbox);

@@ -72,6 +72,8 @@ struct queue_config {
 	int64_t direct_wait;
 	int64_t lifetime;          /* of a message that waits */
 	int64_t retry_max;         /* the longest pause between two tries */
+	bool refuse_held;          /* held = refuse */
+	uint64_t min_free;         /* bytes the disk must have to spare */
 };
 
 struct config {

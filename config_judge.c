@@ -194,6 +194,8 @@ judge_queue(struct draft *draft)
 	struct place place = block_place(&draft->queue, "direct_wait", "0");
 
 	block_take_defaults(&draft->queue);
+	if (!block_where(&draft->queue, "min_free"))
+		queue->min_free = draft->config->listen.max_message / 2 * 3;
 	if (queue->directory)
 		return;
 	if (!queue->direct_wait)

@@ -43,6 +43,8 @@ static const struct choice newline_choices[] = {
 	{"normalise", false}, {"reject", true}, {NULL, 0}};
 static const struct choice delivery_choices[] = {
 	{"direct", false}, {"queue", true}, {NULL, 0}};
+static const struct choice held_choices[] = {
+	{"queue", false}, {"refuse", true}, {NULL, 0}};
 
 static const struct key smarthost_keys[] = {
 	{"hostname", parse_hostname, SMARTHOST(hostname), NULL, NULL},
@@ -123,6 +125,9 @@ static const struct key queue_keys[] = {
 	    FROM_TO(60 * SECOND, 60 * (int64_t)DAY)},
 	{"retry_max", parse_time, QUEUE(retry_max), "1h",
 	    FROM_TO(60 * SECOND, DAY)},
+	{"held", parse_flag, QUEUE(refuse_held), "queue", held_choices},
+	{"min_free", parse_size, QUEUE(min_free), NULL,
+	    FROM_TO(0, INT64_C(1) << 50)},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -132,7 +137,7 @@ const struct section config_sections[] = {
 	    "chunking senders from rewrite "},
 	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
 	    "max_clients_per_address client_rate "},
-	{"queue", queue_keys, " held min_free bounce_to "
+	{"queue", queue_keys, " bounce_to "
 	    "bounce_from "},
 	{"identity", NULL, ""},
 	{"staging", NULL, ""},

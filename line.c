@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The lines in front of the upstreams: which one a message joins, who serves
- * it, and what an attempt says about the upstream's health.
+ * it, and what an attempt says about the upstream and about the sender.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,8 @@
 #include "queue_internal.h"
 #include "relay.h"
 #include "thread.h"
+
+enum { LINE_FEW = 8 }; /* messages for each connection */
 
 struct submission *
 submission_new(struct message *m)
@@ -32,26 +34,86 @@ submission_free(struct submission *s)
 }
 
 void
+line_init(struct line *line)
+{
+	for (size_t i = 0; i < LANES; i++)
+		line->lanes[i].end = &line->lanes[i].first;
+	thread_cond_init(&line->work);
+	line->counted_since = clock_now();
+}
+
+void
 line_remove(struct line *line, struct submission *s)
 {
-	struct submission **at = &line->first;
+	struct submission **at = &line->lanes[s->lane].first;
 
 	while (*at != s)
 		at = &(*at)->next;
 	*at = s->next;
-	if (line->end == &s->next)
-		line->end = at;
-	line->waiting--;
+	if (line->lanes[s->lane].end == &s->next)
+		line->lanes[s->lane].end = at;
+	line->lanes[s->lane].waiting--;
 }
 
 static void
 line_append(struct line *line, struct submission *s)
 {
+	s->lane = s->stored ? LANE_STORED : LANE_SESSIONS;
 	s->next = NULL;
-	*line->end = s;
-	line->end = &s->next;
-	line->waiting++;
+	*line->lanes[s->lane].end = s;
+	line->lanes[s->lane].end = &s->next;
+	line->lanes[s->lane].waiting++;
 	pthread_cond_signal(&line->work);
+}
+
+struct submission *
+line_take(struct line *line)
+{
+	struct submission *s = line->lanes[line->turn].first;
+
+	if (!s)
+		s = line->lanes[!line->turn].first;
+	if (s) {
+		line_remove(line, s);
+		line->turn = !s->lane;
+	}
+	return s;
+}
+
+unsigned
+line_waiting(const struct line *line)
+{
+	return line->lanes[LANE_SESSIONS].waiting +
+	    line->lanes[LANE_STORED].waiting;
+}
+
+/* Counts attempts in the present direct_wait and remembers the one before. */
+static void
+turn_page(struct line *line, int64_t direct_wait)
+{
+	int64_t now = clock_now();
+
+	if (now - line->counted_since < direct_wait)
+		return;
+	line->finished_before =
+	    now - line->counted_since < 2 * direct_wait ? line->finished : 0;
+	line->finished = 0;
+	line->counted_since = now;
+}
+
+/* Whether a session that joined this line would wait in vain: there are more
+ * ahead of it than were served in the last direct_wait. A few may always wait,
+ * or a burst after a quiet night would go to the disk. */
+static bool
+is_long(struct queue *q, unsigned upstream)
+{
+	struct line *line = &q->lines[upstream];
+	unsigned few = LINE_FEW * q->config->upstreams[upstream].connections;
+	unsigned ahead = line->lanes[LANE_SESSIONS].waiting;
+
+	turn_page(line, q->config->queue.direct_wait);
+	return ahead >= few && ahead > line->finished &&
+	    ahead > line->finished_before;
 }
 
 /* Why nothing is tried there. */
@@ -71,15 +133,34 @@ explain_pause(const struct health *h, struct verdict *v)
 		    (long long)(wait + 999) / 1000, h->reason);
 }
 
+/* Why its session need not wait. */
+static void
+explain_length(const struct line *line, struct verdict *v)
+{
+	verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+	    "%u messages wait already for their turn",
+	    line->lanes[LANE_SESSIONS].waiting);
+	v->cut_short = true;
+}
+
 bool
 line_find(struct queue *q, struct submission *s)
 {
-	int64_t now = clock_now();
+	int64_t until, now = clock_now();
 
+	if (!s->stored && pauses_hold(&q->senders, s->message->sender, now,
+			      &until, &s->verdict))
+		return false;
 	for (unsigned i = 0; i < q->config->upstream_count; i++) {
 		struct line *line = &q->lines[i];
 
-		if (s->tried >> i & 1 || !health_may_try(&line->health, now))
+		if (s->tried >> i & 1)
+			continue;
+		if (s->keeps && !s->stored && is_long(q, i)) {
+			explain_length(line, &s->verdict);
+			return false;
+		}
+		if (!health_may_try(&line->health, now))
 			continue;
 		s->state = IN_LINE;
 		s->upstream = i;
@@ -105,7 +186,7 @@ reserve_courier(struct queue *q, unsigned upstream)
 {
 	struct line *line = &q->lines[upstream];
 
-	if (line->waiting <= line->idle || q->stopping ||
+	if (line_waiting(line) <= line->idle || q->stopping ||
 	    line->couriers >= q->config->upstreams[upstream].connections)
 		return false;
 	line->couriers++;
@@ -164,6 +245,11 @@ line_learn(struct queue *q, struct submission *s, const struct verdict *v)
 {
 	char key[QUEUE_ID_SIZE];
 
+	q->lines[s->upstream].finished++;
+	if (v->outcome == SENT)
+		pauses_end(&q->senders, s->message->sender);
+	else if (v->scope == SCOPE_SENDER)
+		pauses_add(&q->senders, s->message->sender, v, clock_now());
 	if (!counts(q, s, v))
 		return HEALTH_AS_BEFORE;
 	identify(s->message, key);

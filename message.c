@@ -46,8 +46,18 @@ message_new(struct body_budget *budget, uint64_t limit)
 	m->arrived = clock_now();
 	m->arrived_at = time(NULL);
 	m->owner = NO_OWNER;
-	m->file = -1;
+	m->file = m->incoming = -1;
 	return m;
+}
+
+void
+message_drop_file(struct message *m)
+{
+	if (m->incoming >= 0)
+		unlinkat(m->incoming, m->id, 0);
+	if (m->file >= 0)
+		close(m->file);
+	m->file = m->incoming = -1;
 }
 
 void
@@ -67,8 +77,7 @@ message_free(struct message *m)
 	buf_free(&m->line);
 	buf_free(&m->chunk);
 	body_free(&m->body);
-	if (m->file >= 0)
-		close(m->file);
+	message_drop_file(m);
 	free(m);
 }
 
@@ -169,10 +178,15 @@ add_header_line(struct message *m, const char *line, size_t len)
 	return true;
 }
 
+/* The header is complete. */
 static void
 start_body(struct message *m)
 {
 	m->in_body = true;
+	if (header_count(buf_text(&m->header), m->header.len, "Received") >
+	    RECEIVED_MAX)
+		refuse(m, "554 5.4.6 Too many hops: more than 50 Received "
+			  "fields, this is a mail loop");
 	if (m->line.len > 2 ||
 	    (m->line.len && m->line.data[0] != '\r')) /* not the blank line */
 		add_to_body(m, m->line.data, m->line.len);
@@ -249,10 +263,6 @@ message_finish(struct message *m, struct data_reader *reader)
 	buf_free(&m->chunk);
 	if (!m->sender)
 		message_set_sender(m, "");
-	if (header_count(buf_text(&m->header), m->header.len, "Received") >
-	    RECEIVED_MAX)
-		refuse(m, "554 5.4.6 Too many hops: more than 50 Received "
-			  "fields, this is a mail loop");
 	return m->fault;
 }
 

@@ -67,6 +67,9 @@ struct message {
 	int64_t arrived;        /* on clock_now() */
 	time_t arrived_at;      /* for the file and for people */
 	int file;               /* its file in the spool, locked; or -1 */
+	int incoming;           /* the directory, while that is not mail yet;
+	                         * or -1 */
+	bool direct_only;       /* it cannot be kept: at once, or not at all */
 
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */
@@ -85,6 +88,9 @@ struct origin {
 /* Never fails. The caller frees with message_free(). budget may be NULL. */
 struct message *message_new(struct body_budget *, uint64_t limit);
 void message_free(struct message *);
+
+/* Gives up the file in the spool, and removes it if it was not mail yet. */
+void message_drop_file(struct message *);
 
 void message_set_sender(struct message *, const char *address);
 void message_add_recipient(struct message *, const char *address);

@@ -88,9 +88,8 @@ is_notice(const struct message *m, const char *bounce_from)
 	return found;
 }
 
-/* Who gets the notice; NULL: nobody. */
-static const char *
-find_reader(const struct message *failed, const struct notice_settings *s)
+const char *
+notice_reader(const struct message *failed, const struct notice_settings *s)
 {
 	const char *reader = s->bounce_to ? s->bounce_to : failed->sender;
 
@@ -307,37 +306,53 @@ add_body(struct notice *n)
 	body->size = body->memory.len;
 }
 
+void
+notice_address(struct message *m, const struct notice_settings *s,
+    const char *reader)
+{
+	message_set_sender(m, s->bounce_from ? s->bounce_from : "");
+	message_add_recipient(m, reader);
+	buf_addf(&m->header, "From: \"Mail Delivery System\" "
+	    "<MAILER-DAEMON@%s>\r\nTo: ", s->hostname);
+	add_address(&m->header, reader);
+	buf_adds(&m->header, "\r\n");
+}
+
+void
+notice_mark(struct message *m, const struct notice_settings *s)
+{
+	buf_adds(&m->header, "Date: ");
+	clock_add_date(&m->header, m->arrived_at);
+	buf_adds(&m->header, "\r\n");
+	message_complete(m, s->hostname, NULL); /* Message-ID */
+	buf_adds(&m->header, "Auto-Submitted: auto-replied\r\n");
+}
+
 static void
 add_header(struct notice *n, const char *reader)
 {
-	const char *hostname = n->settings->hostname;
-	struct buf *out = &n->message->header;
+	struct message *m = n->message;
 
-	buf_addf(out, "From: \"Mail Delivery System\" <MAILER-DAEMON@%s>\r\n"
-	    "To: ", hostname);
-	add_address(out, reader);
-	buf_addf(out, "\r\nSubject: Undelivered Mail Returned to Sender\r\n"
-	    "Date: %s\r\n", n->now.data);
-	message_complete(n->message, hostname, NULL); /* Message-ID */
-	buf_addf(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+	notice_address(m, n->settings, reader);
+	buf_adds(&m->header,
+	    "Subject: Undelivered Mail Returned to Sender\r\n");
+	notice_mark(m, n->settings);
+	buf_addf(&m->header, "MIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n"
 	    "\tboundary=\"%s\"\r\n%s", n->boundary.data,
-	    n->message->eight_bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
+	    m->eight_bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
 struct message *
 notice_make(const struct message *failed,
     const struct notice_settings *settings)
 {
-	const char *reader = find_reader(failed, settings);
+	const char *reader = notice_reader(failed, settings);
 	struct notice n = {.failed = failed, .settings = settings};
 
 	if (!reader || !count_refused(failed))
 		return NULL;
 	n.message = message_new(NULL, UINT64_MAX);
-	message_set_sender(n.message,
-	    settings->bounce_from ? settings->bounce_from : "");
-	message_add_recipient(n.message, reader);
 	clock_add_date(&n.now, n.message->arrived_at);
 	describe(&n);
 	n.message->eight_bit = copy_header(&n);

@@ -35,4 +35,14 @@ struct notice_settings {
 struct message *notice_make(const struct message *failed,
     const struct notice_settings *);
 
+/* Who gets it, as in the table; NULL: nobody. */
+const char *notice_reader(const struct message *failed,
+    const struct notice_settings *);
+
+/* What every notice has, this one or a digest: envelope, From and To; and,
+ * behind a Subject, Date, Message-ID and the mark of a machine's reply. */
+void notice_address(struct message *, const struct notice_settings *,
+    const char *reader);
+void notice_mark(struct message *, const struct notice_settings *);
+
 #endif

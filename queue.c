@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * submit() and settle(): where sessions and couriers meet. No lock is held
- * over input or output; what is logged is logged outside it.
+ * submit(): the sessions' side of the place where they and the couriers meet.
+ * No lock is held over input or output; what is logged is logged outside it.
  */
 #include "queue.h"
 
@@ -17,6 +17,7 @@
 #include "relay.h"
 #include "report.h"
 #include "smtp.h"
+#include "spool.h"
 #include "thread.h"
 
 struct queue *
@@ -30,15 +31,14 @@ queue_new(const struct config *config, const struct relay *relays,
 	q->spool = spool;
 	q->alone = alone;
 	q->lines = xcalloc(config->upstream_count, sizeof(*q->lines));
+	q->owed = owed_new();
 	pthread_mutex_init(&q->lock, NULL);
 	thread_cond_init(&q->left);
 	thread_cond_init(&q->tick);
 	for (size_t i = 0; i < config->upstream_count; i++) {
-		struct line *line = &q->lines[i];
-
-		health_init(&line->health, config->queue.directory != NULL);
-		line->end = &line->first;
-		thread_cond_init(&line->work);
+		line_init(&q->lines[i]);
+		health_init(&q->lines[i].health,
+		    config->queue.directory != NULL);
 	}
 	return q;
 }
@@ -49,15 +49,20 @@ queue_free(struct queue *q)
 	for (size_t i = 0; i < q->config->upstream_count; i++) {
 		struct submission *s;
 
-		while ((s = q->lines[i].first)) {
-			line_remove(&q->lines[i], s);
+		while ((s = line_take(&q->lines[i])))
 			submission_free(s);
-		}
 		pthread_cond_destroy(&q->lines[i].work);
 	}
 	pthread_cond_destroy(&q->left);
 	pthread_cond_destroy(&q->tick);
+	for (struct submission *s = q->unmarked, *next; s; s = next) {
+		next = s->next;
+		submission_free(s);
+	}
 	schedule_free(&q->schedule);
+	roster_free(&q->roster);
+	pauses_clear(&q->senders);
+	owed_free(q->owed);
 	pthread_mutex_destroy(&q->lock);
 	free(q->lines);
 	free(q);
@@ -66,9 +71,9 @@ queue_free(struct queue *q)
 bool
 queue_start(struct queue *q, struct buf *why)
 {
-	if (!q->spool || (backlog_read(q) && backlog_start(q)))
+	if (!q->spool || backlog_start(q))
 		return true;
-	buf_addf(why, "cannot read the spool: %s", strerror(errno));
+	buf_addf(why, "cannot start: %s", strerror(errno));
 	return false;
 }
 
@@ -90,12 +95,45 @@ queue_message(struct submission *s)
 	return s->message;
 }
 
+/* Whether a message could be handed to an upstream right now. */
+static bool
+may_try_now(struct queue *q)
+{
+	bool open = false;
+	int64_t now = clock_now();
+
+	pthread_mutex_lock(&q->lock);
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		open |= health_opens(&q->lines[i].health, now) <= now;
+	pthread_mutex_unlock(&q->lock);
+	return open && !q->config->queue.commit_first;
+}
+
+enum queue_room
+queue_room(struct queue *q, uint64_t size)
+{
+	uint64_t need = q->config->queue.min_free;
+
+	if (!q->spool)
+		return ROOM_DIRECT;
+	if (spool_has_room(q->spool, size < UINT64_MAX - need ? need + size
+							      : UINT64_MAX))
+		return ROOM_KEEP;
+	return may_try_now(q) ? ROOM_DIRECT : ROOM_NONE;
+}
+
+int
+queue_make_file(struct queue *q, struct message *m, uint64_t *base)
+{
+	return spool_begin(q->spool, m, base);
+}
+
 unsigned
-queue_recipient_limit(const struct queue *q)
+queue_recipient_limit(const struct queue *q, const struct message *m)
 {
 	unsigned limit = q->config->listen.max_recipients;
 
-	for (size_t i = 0; !q->spool && i < q->config->upstream_count; i++)
+	for (size_t i = 0; m->direct_only && i < q->config->upstream_count; i++)
 		if (q->config->upstreams[i].recipients_per_message < limit)
 			limit = q->config->upstreams[i].recipients_per_message;
 	return limit;
@@ -107,7 +145,7 @@ queue_recipient_limit(const struct queue *q)
 static bool
 withdraw(struct queue *q, struct submission *s)
 {
-	if (s->state == SENDING && !q->spool)
+	if (s->state == SENDING && !s->keeps)
 		return false;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    q->stopping ? "smarthost is stopping"
@@ -117,7 +155,7 @@ withdraw(struct queue *q, struct submission *s)
 		line_remove(&q->lines[s->upstream], s);
 		line_end_probe(q, s);
 		s->state = SETTLED;
-	} else if (!q->spool) {
+	} else if (!s->keeps) {
 		s->abandoned = true;
 	}
 	return true;
@@ -235,13 +273,38 @@ leave_to_courier(struct queue *q, struct submission *s, bool stored)
 	return left;
 }
 
+/* [queue] held = refuse: who sends as somebody that the relay does not know
+ * hears it at once, as long as nobody has got the message. */
+static bool
+refuses_held(const struct queue *q, const struct submission *s, bool shared,
+    struct verdict *v)
+{
+	const struct message *m = s->message;
+
+	if (!q->config->queue.refuse_held || shared || v->outcome != HOLD ||
+	    v->scope != SCOPE_SENDER)
+		return false;
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == SENT)
+			return false;
+	v->outcome = NEVER;
+	return true;
+}
+
 /* What could not be sent in time is kept; shared: a courier is at work on it
  * right now. */
 static void
 keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
 {
-	bool stored = backlog_commit(q, s->message);
-	int error = errno;
+	bool stored;
+	int error;
+
+	if (refuses_held(q, s, shared, v)) {
+		submission_free(s);
+		return;
+	}
+	stored = stored_commit(q, s->message);
+	error = errno;
 
 	if (shared && leave_to_courier(q, s, stored)) {
 		v->kept = true;
@@ -250,11 +313,11 @@ keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
 	if (shared)
 		*v = s->verdict;
 	if (stored && !is_final(s->message)) {
-		backlog_put_off(q, s, v);
+		stored_keep(q, s, v);
 		return;
 	}
 	if (stored)
-		backlog_drop(q, s->message);
+		stored_drop(q, s->message);
 	else if (!is_final(s->message))
 		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 		    "4.3.1 cannot keep the message: %s", strerror(error));
@@ -276,9 +339,9 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 	pthread_mutex_unlock(&q->lock);
 	if (abandoned)
 		return;
-	if (!q->spool && !s->reported)
+	if (!s->keeps && !s->reported)
 		report_results(s->message, NULL, v, NULL);
-	if (q->spool && (shared || !is_final(s->message)))
+	if (s->keeps && (shared || !is_final(s->message)))
 		keep(q, s, shared, v);
 	else
 		submission_free(s);
@@ -289,6 +352,7 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 {
 	struct submission *s = submission_new(m);
 
+	s->keeps = q->spool && !m->direct_only;
 	s->deadline = clock_now() + q->config->queue.direct_wait;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    "it waits for its turn");
@@ -296,137 +360,6 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 		submit_alone(q, s, v);
 	else
 		submit_and_wait(q, s, v);
-}
-
-struct submission *
-queue_take(struct queue *q, unsigned upstream)
-{
-	struct line *line = &q->lines[upstream];
-	int64_t until = clock_now() + q->config->upstreams[upstream].idle;
-	struct submission *s = NULL;
-	bool patient = true;
-
-	pthread_mutex_lock(&q->lock);
-	while (!q->stopping && !(s = line->first) && patient) {
-		line->idle++;
-		patient = thread_wait(&line->work, &q->lock, until);
-		line->idle--;
-	}
-	if (s) {
-		line_remove(line, s);
-		s->state = TRIED;
-	} else {
-		line->couriers--;
-	}
-	pthread_mutex_unlock(&q->lock);
-	return s;
-}
-
-bool
-queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
-{
-	bool wanted;
-
-	pthread_mutex_lock(&q->lock);
-	wanted = !s->abandoned || s->stored;
-	s->state = SENDING;
-	if (!wanted)
-		line_end_probe(q, s);
-	pthread_mutex_unlock(&q->lock);
-	*terms = (struct smtp_terms){
-		.deadline = q->spool ? 0 : s->deadline,
-		.all_or_nothing = !q->spool,
-	};
-	if (!wanted) {
-		report_results(s->message, q->relays[s->upstream].upstream,
-		    &s->verdict, NULL);
-		submission_free(s);
-	}
-	return wanted;
-}
-
-/* The rest of a line whose upstream has gone down, each to the next upstream
- * or back to its session. */
-static void
-clear_line(struct queue *q, unsigned upstream)
-{
-	struct line *line = &q->lines[upstream];
-	struct submission *s;
-
-	while ((s = line->first)) {
-		line_remove(line, s);
-		s->tried |= UINT64_C(1) << upstream;
-		if (line_find(q, s))
-			continue;
-		if (s->stored) {
-			backlog_return(q, s);
-			continue;
-		}
-		s->state = SETTLED;
-		pthread_cond_signal(&s->answered);
-	}
-}
-
-/* Under the lock. True if another upstream gets the message now. */
-static bool
-pass_on(struct queue *q, struct submission *s, const struct verdict *v)
-{
-	if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM || q->stopping)
-		return false;
-	if (!s->stored && (s->abandoned || clock_now() >= s->deadline))
-		return false;
-	s->tried |= UINT64_C(1) << s->upstream;
-	message_forget_results(s->message);
-	return line_find(q, s);
-}
-
-static void
-answer(struct queue *q, struct submission *s, const struct verdict *v)
-{
-	bool abandoned, stored;
-
-	pthread_mutex_lock(&q->lock);
-	s->verdict = *v;
-	s->state = SETTLED;
-	s->reported = true;
-	abandoned = s->abandoned;
-	stored = s->stored;
-	pthread_cond_signal(&s->answered);
-	pthread_mutex_unlock(&q->lock);
-	if (abandoned && stored)
-		backlog_settle(q, s);
-	else if (abandoned)
-		submission_free(s);
-}
-
-void
-queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
-    const struct attempt *a)
-{
-	unsigned from = s->upstream;
-	const struct upstream *u = q->relays[from].upstream;
-	enum health_change change;
-	bool passed, quiet;
-
-	if (!v->cut_short && (v->outcome == SENT || v->scope != SCOPE_UPSTREAM))
-		message_spread(s->message, v);
-	pthread_mutex_lock(&q->lock);
-	change = line_learn(q, s, v);
-	passed = pass_on(q, s, v);
-	if (change == HEALTH_WENT_DOWN)
-		clear_line(q, from);
-	line_staff(q);
-	/* A queued message's file says nothing of upstream trouble, and neither
-	 * does the log for each of a thousand. */
-	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
-	pthread_cond_signal(&q->tick);
-	pthread_mutex_unlock(&q->lock);
-	report_health(change, u, v);
-	if (passed)
-		return;
-	if (!quiet)
-		report_results(s->message, u, v, a);
-	answer(q, s, v);
 }
 
 void

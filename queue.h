@@ -48,8 +48,21 @@ bool queue_start(struct queue *, struct buf *why);
  * direct_wait, or, once its envelope has begun, when the relay has spoken. */
 void queue_submit(struct queue *, struct message *, struct verdict *);
 
-/* How many recipients a message may have: what one transaction carries. */
-unsigned queue_recipient_limit(const struct queue *);
+/* What is promised to a message of that size (0: not said) if it is accepted
+ * now: to send it or keep it; with no room in the spool, or no spool, to send
+ * it to all its recipients at once or refuse it (its direct_only is to be
+ * set); or nothing. */
+enum queue_room { ROOM_KEEP, ROOM_DIRECT, ROOM_NONE };
+enum queue_room queue_room(struct queue *, uint64_t size);
+
+/* Makes the message's own file in the spool, for a body that is too large for
+ * the memory; the header must be complete. Returns a descriptor that stands at
+ * *base, where the body belongs, or -1 with errno set. */
+int queue_make_file(struct queue *, struct message *, uint64_t *base);
+
+/* How many recipients the message may have: if it is direct_only, what one
+ * transaction carries. */
+unsigned queue_recipient_limit(const struct queue *, const struct message *);
 
 /* The memory that waiting messages share. */
 struct body_budget *queue_budget(struct queue *);
@@ -72,6 +85,10 @@ struct message *queue_message(struct submission *);
 /* Claims it for the envelope and says under which terms. False when the
  * submitter has left: the submission is gone. */
 bool queue_begin(struct queue *, struct submission *, struct smtp_terms *);
+
+/* Has the results so far on the disk, where the message is, before another
+ * transaction sends it to the rest. False if that failed. */
+bool queue_mark(struct queue *, struct submission *);
 
 /* Hands the verdict to the submitter, or the message to the next upstream;
  * the courier must not touch the submission again. */

@@ -8,7 +8,9 @@
 
 #include "body.h"
 #include "health.h"
+#include "pauses.h"
 #include "reply.h"
+#include "roster.h"
 #include "schedule.h"
 
 struct config;
@@ -16,19 +18,32 @@ struct message;
 struct relay;
 struct spool;
 
-/* What queue.c (sessions and couriers), line.c (the lines between them) and
- * backlog.c (the stored messages) share, and nobody else sees. All of it is
- * under the queue's lock. */
+/*
+ * What these share, and nobody else sees; all of it under the queue's lock:
+ *
+ *     queue.c     the sessions' side: submit, wait, keep
+ *     line.c      the lines between sessions, clock and couriers
+ *     settle.c    the couriers' side: take, begin, settle
+ *     stored.c    what becomes of a stored message after an attempt
+ *     owed.c      the notices about what was refused
+ *     backlog.c   the clock: what is stored, and when it is due
+ */
 
 enum state { IN_LINE, TRIED, SENDING, SETTLED };
+
+/* Who stands in a line: submissions whose sessions wait, and stored messages
+ * that are due. A courier takes one of each in turn. */
+enum lane { LANE_SESSIONS, LANE_STORED, LANES };
 
 struct submission {
 	struct message *message;
 	enum state state;
+	bool keeps;          /* what cannot be sent goes to the spool */
 	bool abandoned;      /* nobody waits for it; whoever ends it frees */
 	bool stored;         /* it has a file; with abandoned: settle that */
 	bool reported;       /* the log has its results */
 	unsigned upstream;   /* where it stands in line */
+	enum lane lane;
 	bool probe;          /* sent to see whether the upstream is back */
 	uint64_t tried;      /* upstreams that could not be reached, as bits */
 	int64_t deadline;    /* until which its session waits */
@@ -41,11 +56,17 @@ struct submission {
 /* The submissions that wait for one upstream, and who serves them. */
 struct line {
 	struct health health;
-	struct submission *first, **end;
-	unsigned waiting;
+	struct {
+		struct submission *first, **end;
+		unsigned waiting;
+	} lanes[LANES];
+	enum lane turn;      /* whose turn it is */
 	unsigned couriers;   /* that will take another */
 	unsigned idle;       /* of them, waiting for one */
 	pthread_cond_t work;
+	unsigned finished;   /* attempts, in this direct_wait */
+	unsigned finished_before; /* in the one before it */
+	int64_t counted_since;
 };
 
 struct queue {
@@ -61,20 +82,33 @@ struct queue {
 	unsigned present;    /* threads that have not left */
 	pthread_cond_t left;
 
-	struct schedule schedule; /* what is stored and nobody has in hand */
+	struct roster roster;     /* everything that is stored */
+	struct schedule schedule; /* of it, what nobody has in hand */
+	struct pauses senders;    /* whom the relay does not let send */
+	struct owed *owed;        /* notices that wait to be one */
+	struct submission *unmarked; /* sent, but the disk does not know yet */
 	pthread_cond_t tick;      /* the clock has something to look at */
-	int64_t started;
+	int64_t calm_since;       /* the start, or the wall clock's last step */
+	int64_t clock_offset;     /* of the wall clock, then; seconds */
 };
+
+/* --- line.c, under the lock ---------------------------------------------- */
 
 /* A submission of that message, which belongs to it from here on. */
 struct submission *submission_new(struct message *);
 void submission_free(struct submission *);
 
+void line_init(struct line *);
+
 /* Puts it in line for the first upstream that it has not tried and that is
- * worth trying. False, with the reason of the most preferred one in its
- * verdict, if there is none. */
+ * worth trying. False, with the reason in its verdict, if there is none, or
+ * if its session would wait in vain. */
 bool line_find(struct queue *, struct submission *);
 void line_remove(struct line *, struct submission *);
+
+/* The next one in turn, out of the line; NULL if nobody stands there. */
+struct submission *line_take(struct line *);
+unsigned line_waiting(const struct line *);
 
 /* Starts the couriers that the lines need, and gives up the lock while it
  * does. */
@@ -88,30 +122,71 @@ enum health_change line_learn(struct queue *, struct submission *,
  * one may be. */
 void line_end_probe(struct queue *, struct submission *);
 
-/* Reads what is stored, at start. False with errno set. */
-bool backlog_read(struct queue *);
+/* --- backlog.c ----------------------------------------------------------- */
 
-/* Starts the clock: a thread that puts stored messages in line when they are
- * due. False when the system gives no thread. */
+/* Starts the clock: a thread that finds what is stored and puts it in line
+ * when it is due. False when the system gives no thread. */
 bool backlog_start(struct queue *);
 
-/* The functions below touch files, outside the lock, but for the last. */
+/* Plans the next try of a stored message. */
+void backlog_plan(struct queue *, const char *id, int64_t when);
+
+/* The same for all that were found, unless they are known: their files say
+ * when. False when the process stops. */
+struct found {
+	char id[33];
+	time_t next_try;
+};
+bool backlog_add_found(struct queue *, const struct found *, size_t count);
+
+/* It is no longer stored. */
+void backlog_forget(struct queue *, const char *id);
+
+/* Under the lock: plans a stored message anew and frees the submission. */
+void backlog_return(struct queue *, struct submission *);
+
+/* --- stored.c, outside the lock, since it touches files ------------------- */
 
 /* Puts the message on stable storage. False with errno set, and then it is
  * not there at all. */
-bool backlog_commit(struct queue *, struct message *);
+bool stored_commit(struct queue *, struct message *);
 
 /* What a session does with a message of its own that is done, and with one
  * that somebody has to try again, which is freed; the verdict then says that
  * it is kept. */
-void backlog_drop(struct queue *, struct message *);
-void backlog_put_off(struct queue *, struct submission *, struct verdict *);
+void stored_drop(struct queue *, struct message *);
+void stored_keep(struct queue *, struct submission *, struct verdict *);
 
 /* The end of an attempt at a stored message that nobody waits for: marks, and
  * removes, puts off or sets aside. Frees it. */
-void backlog_settle(struct queue *, struct submission *);
+void stored_settle(struct queue *, struct submission *);
 
-/* Under the lock: plans a stored message anew and frees the submission. */
-void backlog_return(struct queue *, struct submission *);
+/* Tries again to mark what could not be marked. */
+void stored_mark_again(struct queue *);
+
+/* Whether neither the start nor a step of the wall clock is less than an hour
+ * ago: until then the time may be wrong by years, and nothing expires. */
+bool stored_is_calm(struct queue *);
+
+/* Whether it has waited too long. */
+bool stored_is_expired(struct queue *, const struct message *);
+
+/* --- owed.c, outside the lock --------------------------------------------- */
+
+struct owed *owed_new(void);
+void owed_free(struct owed *);
+
+/* Sees to it that somebody is told of the refused recipients, whose marks are
+ * on the disk. True with a notice on stable storage, the recipients REPORTED,
+ * and the name that the message gets in failed/ if it is over; or, when nobody
+ * is to be told, with the recipients as they were. False if it is still owed,
+ * in a storm of notices or because it could not be stored: the message has to
+ * come again after *pause ms. */
+enum { NOTICE_NAME_SIZE = 64 };
+bool owed_notify(struct queue *, struct message *, char name[NOTICE_NAME_SIZE],
+    int64_t *pause);
+
+/* Finds a notice about that message that is still in the queue. */
+bool owed_find_notice(struct queue *, const char *original, char id[33]);
 
 #endif

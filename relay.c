@@ -114,6 +114,49 @@ struct courier {
 	unsigned upstream;
 };
 
+static size_t
+count_waiting(const struct message *m)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		count += m->recipients[i].outcome == WAITING;
+	return count;
+}
+
+/* Whoever had no place in the last transaction is sent the message in the
+ * next, at once, as long as each brings it further. What became of the others
+ * is on the disk first (rule 8 of the forwarder). */
+static void
+send_rest(struct courier *c, struct delivery *d, struct submission *s,
+    const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
+{
+	struct message *m = queue_message(s);
+	size_t left = m->recipient_count, waiting;
+
+	if (terms->all_or_nothing)
+		return;
+	while ((waiting = count_waiting(m)) && waiting < left &&
+	    (v->outcome == SENT || v->scope == SCOPE_RECIPIENT)) {
+		left = waiting;
+		if (!queue_mark(c->queue, s)) {
+			verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_MAIL,
+			    "cannot mark in the spool who has the message");
+			v->cut_short = true;
+			return;
+		}
+		delivery_rest(d);
+		if (!delivery_prepare(d, 0, v))
+			return;
+		delivery_send(d, m, terms, v, a);
+	}
+	for (size_t i = 0; waiting && i < m->recipient_count; i++)
+		if (v->outcome == SENT &&
+		    m->recipients[i].outcome == WAITING)
+			recipient_set(&m->recipients[i], LATER, 0,
+			    "the relay took no more recipients for now");
+}
+
 /* The connection is made on the upstream's own time, so that a submitter's
  * impatience does not look like a relay that is away; the submitter may have
  * gone when it stands, and then nobody is sent anything. */
@@ -128,6 +171,7 @@ carry(struct courier *c, struct delivery *d, struct submission *s)
 		if (!queue_begin(c->queue, s, &terms))
 			return;
 		delivery_send(d, queue_message(s), &terms, &v, &a);
+		send_rest(c, d, s, &terms, &v, &a);
 	}
 	queue_settle(c->queue, s, &v, &a);
 }

@@ -33,6 +33,15 @@ swap(struct due *a, struct due *b)
 	*b = t;
 }
 
+static void
+move_up(struct schedule *s, size_t at)
+{
+	while (at && before(&s->heap[at], &s->heap[(at - 1) / 2])) {
+		swap(&s->heap[at], &s->heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+}
+
 void
 schedule_add(struct schedule *s, const char *id, int64_t when)
 {
@@ -45,10 +54,7 @@ schedule_add(struct schedule *s, const char *id, int64_t when)
 	s->heap[at].when = when;
 	sscanf(id, "%16llx%16llx", (unsigned long long *)&s->heap[at].id[0],
 	    (unsigned long long *)&s->heap[at].id[1]);
-	while (at && before(&s->heap[at], &s->heap[(at - 1) / 2])) {
-		swap(&s->heap[at], &s->heap[(at - 1) / 2]);
-		at = (at - 1) / 2;
-	}
+	move_up(s, at);
 }
 
 int64_t
@@ -57,17 +63,11 @@ schedule_next(const struct schedule *s)
 	return s->count ? s->heap[0].when : -1;
 }
 
-bool
-schedule_take(struct schedule *s, int64_t now, char *id)
+static void
+move_down(struct schedule *s, size_t at)
 {
-	size_t at = 0, child;
+	size_t child;
 
-	if (!s->count || s->heap[0].when > now)
-		return false;
-	snprintf(id, QUEUE_ID_SIZE, "%016llx%016llx",
-	    (unsigned long long)s->heap[0].id[0],
-	    (unsigned long long)s->heap[0].id[1]);
-	s->heap[0] = s->heap[--s->count];
 	while ((child = 2 * at + 1) < s->count) {
 		if (child + 1 < s->count &&
 		    before(&s->heap[child + 1], &s->heap[child]))
@@ -77,6 +77,41 @@ schedule_take(struct schedule *s, int64_t now, char *id)
 		swap(&s->heap[child], &s->heap[at]);
 		at = child;
 	}
+}
+
+/* Takes out what is there; the last one takes its place. */
+static void
+take_at(struct schedule *s, size_t at, char *id)
+{
+	snprintf(id, QUEUE_ID_SIZE, "%016llx%016llx",
+	    (unsigned long long)s->heap[at].id[0],
+	    (unsigned long long)s->heap[at].id[1]);
+	s->heap[at] = s->heap[--s->count];
+	move_up(s, at);
+	move_down(s, at);
+}
+
+bool
+schedule_take(struct schedule *s, int64_t now, char *id)
+{
+	if (!s->count || s->heap[0].when > now)
+		return false;
+	take_at(s, 0, id);
+	return true;
+}
+
+bool
+schedule_take_older(struct schedule *s, int64_t arrived, size_t *cursor,
+    char *id)
+{
+	const int64_t second = 1000000; /* an ID counts microseconds */
+	uint64_t limit = arrived > 0 ? (uint64_t)(arrived * second) : 0;
+
+	while (*cursor < s->count && s->heap[*cursor].id[0] >= limit)
+		++*cursor;
+	if (*cursor >= s->count)
+		return false;
+	take_at(s, *cursor, id);
 	return true;
 }
 

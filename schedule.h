@@ -24,6 +24,12 @@ int64_t schedule_next(const struct schedule *);
 /* Takes the earliest out if it is due; its ID goes to id, which has room for
  * QUEUE_ID_SIZE bytes. */
 bool schedule_take(struct schedule *, int64_t now, char *id);
+
+/* The same with what has arrived before that time (in seconds since 1970, as
+ * its ID says), due or not, beginning the search at *cursor, 0 at first. What
+ * moves while it goes on may be passed over. */
+bool schedule_take_older(struct schedule *, int64_t arrived, size_t *cursor,
+    char *id);
 void schedule_free(struct schedule *);
 
 #endif

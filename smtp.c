@@ -200,6 +200,7 @@ smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
 		.offers = &s->offers,
 		.message = m,
 		.all_or_nothing = terms->all_or_nothing,
+		.recipients_max = terms->recipients_max,
 	};
 
 	s->stale = false;

@@ -3,6 +3,7 @@
 #define SMTP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
@@ -45,6 +46,8 @@ struct smtp_terms {
 	int64_t deadline;    /* up to the final dot; 0: none */
 	bool all_or_nothing; /* one refused recipient means that nobody gets
 	                      * it: for a message that cannot be kept */
+	size_t recipients_max; /* in one transaction; 0: all. The others stay
+	                        * WAITING */
 };
 
 /* Offers the message's waiting recipients to the relay. Each of them that was

@@ -44,7 +44,6 @@
  */
 #include "spool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,21 +51,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "message.h"
 #include "record.h"
+#include "spool_internal.h"
 
 enum {
 	ENVELOPE_MAX = 4 * 1024 * 1024,
 	PIECE = 32 * 1024,
-};
-
-struct spool {
-	char *path;
-	int directory, incoming, queue, failed; /* descriptors */
-	int lock;                               /* -1: not ours */
 };
 
 static bool
@@ -107,15 +100,17 @@ write_content(int fd, const struct message *m, off_t offset)
 	return ok;
 }
 
+/* The envelope, and the content unless it is there already. */
 static bool
-write_message(int fd, const struct message *m)
+write_message(const struct message *m, bool content)
 {
 	struct buf envelope = {0};
 	bool ok;
 
 	record_add(&envelope, m, true);
-	ok = write_at(fd, envelope.data, envelope.len, 0) &&
-	    write_content(fd, m, (off_t)envelope.len) && fsync(fd) == 0;
+	ok = write_at(m->file, envelope.data, envelope.len, 0) &&
+	    (!content || write_content(m->file, m, (off_t)envelope.len)) &&
+	    fsync(m->file) == 0;
 	buf_free(&envelope);
 	return ok;
 }
@@ -129,24 +124,66 @@ publish(struct spool *s, const char *id)
 	    fsync(s->queue) == 0;
 }
 
-bool
-spool_commit(struct spool *s, struct message *m)
+/* The message's file in incoming/, locked; its writer removes it unless it is
+ * published. */
+static bool
+create(struct spool *s, struct message *m)
 {
-	int error, fd = openat(s->incoming, m->id,
+	int fd = openat(s->incoming, m->id,
 	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return false;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && write_message(fd, m) &&
+	m->file = fd;
+	m->incoming = s->incoming;
+	return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static void
+give_up(struct message *m)
+{
+	int error = errno;
+
+	message_drop_file(m);
+	errno = error;
+}
+
+int
+spool_begin(struct spool *s, struct message *m, uint64_t *base)
+{
+	struct buf start = {0};
+	int fd = -1;
+
+	record_add(&start, m, true);
+	buf_add(&start, buf_text(&m->header), m->header.len);
+	buf_adds(&start, "\r\n");
+	*base = start.len;
+	if (create(s, m) && write_at(m->file, start.data, start.len, 0) &&
+	    lseek(m->file, (off_t)start.len, SEEK_SET) >= 0)
+		fd = fcntl(m->file, F_DUPFD_CLOEXEC, 0);
+	buf_free(&start);
+	if (fd < 0)
+		give_up(m);
+	return fd;
+}
+
+bool
+spool_commit(struct spool *s, struct message *m)
+{
+	bool begun = m->file >= 0;
+
+	if ((begun || create(s, m)) && write_message(m, !begun) &&
 	    publish(s, m->id)) {
-		m->file = fd;
+		m->incoming = -1;
 		return true;
 	}
-	error = errno;
-	unlinkat(s->incoming, m->id, 0);
-	unlinkat(s->queue, m->id, 0);
-	close(fd);
-	errno = error;
+	if (m->file >= 0) {
+		int error = errno;
+
+		unlinkat(s->queue, m->id, 0);
+		errno = error;
+		give_up(m);
+	}
 	return false;
 }
 
@@ -275,6 +312,12 @@ write_marks(const struct message *m)
 }
 
 bool
+spool_mark(struct message *m)
+{
+	return write_marks(m) && fdatasync(m->file) == 0;
+}
+
+bool
 spool_put_off(struct message *m, time_t next_try)
 {
 	struct timespec times[2] = {
@@ -287,8 +330,7 @@ spool_put_off(struct message *m, time_t next_try)
 bool
 spool_remove(struct spool *s, struct message *m)
 {
-	return write_marks(m) && fdatasync(m->file) == 0 &&
-	    unlinkat(s->queue, m->id, 0) == 0;
+	return spool_mark(m) && unlinkat(s->queue, m->id, 0) == 0;
 }
 
 bool
@@ -305,151 +347,22 @@ spool_set_aside(struct spool *s, const char *id, const char *as)
 	    fsync(s->failed) == 0 && fsync(s->queue) == 0;
 }
 
+/* What a digest is about is there under its ID and a number each. */
 void
 spool_forget_failed(struct spool *s, const char *id)
 {
-	(void)unlinkat(s->failed, id, 0);
-}
+	char name[64];
+	unsigned number = 0;
 
-static bool
-is_id(const char *name)
-{
-	return strlen(name) == QUEUE_ID_SIZE - 1 &&
-	    strspn(name, "0123456789abcdef") == QUEUE_ID_SIZE - 1;
-}
-
-long
-spool_list(struct spool *s, spool_found *found, void *context)
-{
-	int fd = openat(s->queue, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-	struct stat file;
-	long foreign = 0;
-
-	if (!directory)
-		return -1;
-	while ((entry = readdir(directory))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		if (!is_id(entry->d_name) || fstatat(s->queue, entry->d_name,
-			&file, AT_SYMLINK_NOFOLLOW) != 0 ||
-		    !S_ISREG(file.st_mode))
-			foreign++;
-		else
-			found(context, entry->d_name, file.st_mtim.tv_sec);
-	}
-	closedir(directory);
-	return foreign;
+	if (unlinkat(s->failed, id, 0) == 0)
+		return;
+	do
+		snprintf(name, sizeof(name), "%s.%u", id, ++number);
+	while (unlinkat(s->failed, name, 0) == 0);
 }
 
 bool
-spool_has_room(const struct spool *s, uint64_t need)
+spool_has(struct spool *s, const char *id)
 {
-	struct statvfs room;
-
-	if (fstatvfs(s->directory, &room) != 0)
-		return false;
-	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
-	    (room.f_files == 0 || room.f_favail > 0);
-}
-
-/* --- The directory ------------------------------------------------------- */
-
-static int
-open_directory(int at, const char *name)
-{
-	if (mkdirat(at, name, 0700) != 0 && errno != EEXIST)
-		return -1;
-	return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static bool
-can_write(const struct spool *s, const char *name)
-{
-	return faccessat(s->directory, name, R_OK | W_OK | X_OK, 0) == 0;
-}
-
-/* Whether the file system has flock(), without which nothing here is safe. */
-static bool
-can_lock(const struct spool *s)
-{
-	return flock(s->queue, LOCK_SH | LOCK_NB) == 0 &&
-	    flock(s->queue, LOCK_UN) == 0;
-}
-
-void
-spool_close(struct spool *s)
-{
-	int fds[] = {s->directory, s->incoming, s->queue, s->failed, s->lock};
-
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	free(s->path);
-	free(s);
-}
-
-struct spool *
-spool_open(const char *directory, struct buf *why)
-{
-	struct spool *s = xcalloc(1, sizeof(*s));
-
-	s->path = xstrdup(directory);
-	s->incoming = s->queue = s->failed = s->lock = -1;
-	s->directory = open_directory(AT_FDCWD, directory);
-	if (s->directory >= 0)
-		s->incoming = open_directory(s->directory, "incoming");
-	if (s->incoming >= 0)
-		s->queue = open_directory(s->directory, "queue");
-	if (s->queue >= 0)
-		s->failed = open_directory(s->directory, "failed");
-	if (s->failed >= 0 && can_write(s, "incoming") &&
-	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s))
-		return s;
-	buf_addf(why, "cannot use the spool %s: %s; make it, owned by the "
-	    "user that runs smarthost, mount a volume there, or set [queue] "
-	    "directory = none", directory, strerror(errno));
-	spool_close(s);
-	return NULL;
-}
-
-/* What is in incoming/ and not locked has lost its writer. */
-static void
-remove_leftovers(const struct spool *s)
-{
-	int fd = openat(s->incoming, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	while (directory && (entry = readdir(directory))) {
-		int file = openat(s->incoming, entry->d_name,
-		    O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-		if (file < 0)
-			continue;
-		if (flock(file, LOCK_EX | LOCK_NB) == 0)
-			unlinkat(s->incoming, entry->d_name, 0);
-		close(file);
-	}
-	if (directory)
-		closedir(directory);
-}
-
-bool
-spool_own(struct spool *s, struct buf *why)
-{
-	s->lock = openat(s->directory, "lock",
-	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) == 0) {
-		remove_leftovers(s);
-		return true;
-	}
-	if (errno == EWOULDBLOCK)
-		buf_addf(why, "another smarthost runs on the spool %s; stop "
-		    "it, or give this one its own [queue] directory", s->path);
-	else
-		buf_addf(why, "cannot lock the spool %s: %s", s->path,
-		    strerror(errno));
-	return false;
+	return faccessat(s->queue, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }

@@ -37,6 +37,13 @@ struct spool *spool_open(const char *directory, struct buf *why);
 bool spool_own(struct spool *, struct buf *why);
 void spool_close(struct spool *);
 
+/* Begins the file of a message that is still coming in, because its body is
+ * too large for the memory: header and envelope must be complete, but for what
+ * has a fixed width. Returns a descriptor of it, which stands at *base, where
+ * the body belongs; -1 with errno set. Until the commit message_free() removes
+ * the file. */
+int spool_begin(struct spool *, struct message *, uint64_t *base);
+
 /* Writes the message, its recipients as waiting, and makes it durable: file,
  * name and directory. On success its file is locked by the message. False with
  * errno set, and then nothing of it is left. */
@@ -60,6 +67,9 @@ enum load_result spool_load(struct spool *, const char *id,
  * errno set. */
 bool spool_put_off(struct message *, time_t next_try);
 
+/* The same but for the time. */
+bool spool_mark(struct message *);
+
 /* Takes a message out of the queue for good; its marks are written first, so
  * that a crash in between does not send it again. */
 bool spool_remove(struct spool *, struct message *);
@@ -67,12 +77,17 @@ bool spool_remove(struct spool *, struct message *);
 /* Moves a file from the queue into failed/, under the name as. */
 bool spool_set_aside(struct spool *, const char *id, const char *as);
 
-/* Removes what is in failed/ under this name, if anything is. */
+/* Removes what is in failed/ because of the notice with this ID, if anything
+ * is. */
 void spool_forget_failed(struct spool *, const char *id);
 
+/* Whether a message with this ID is in the queue. */
+bool spool_has(struct spool *, const char *id);
+
 /* Calls found for each message file in the queue; names that are none of ours
- * are counted in the result. -1 with errno set when it cannot be read. */
-typedef void spool_found(void *context, const char *id, time_t next_try);
+ * are counted in the result. -1 with errno set when it cannot be read. It ends
+ * early when found returns false. */
+typedef bool spool_found(void *context, const char *id, time_t next_try);
 long spool_list(struct spool *, spool_found *, void *context);
 
 /* Whether the disk has room for need more bytes and some to spare. */

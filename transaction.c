@@ -356,9 +356,11 @@ static void
 collect_waiting(struct transaction *t)
 {
 	struct message *m = t->message;
+	size_t max = t->recipients_max ? t->recipients_max
+				       : m->recipient_count;
 
 	t->recipients = xcalloc(m->recipient_count, sizeof(*t->recipients));
-	for (size_t i = 0; i < m->recipient_count; i++)
+	for (size_t i = 0; i < m->recipient_count && t->count < max; i++)
 		if (m->recipients[i].outcome == WAITING)
 			t->recipients[t->count++] = &m->recipients[i];
 	t->answers = xcalloc(t->count + 2, sizeof(*t->answers));

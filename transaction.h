@@ -18,6 +18,7 @@ struct transaction {
 	const struct offers *offers;
 	struct message *message;
 	bool all_or_nothing;    /* one refused recipient: nobody gets it */
+	size_t recipients_max;  /* of those waiting, the first; 0: all */
 	bool left_open;         /* the relay needs a RSET before the next one */
 
 	struct recipient **recipients;
@@ -27,7 +28,7 @@ struct transaction {
 };
 
 /* Envelope, body, final dot, for the waiting recipients of the message. The
- * first five fields are the caller's. Each recipient that was told something
+ * first six fields are the caller's. Each recipient that was told something
  * gets its result; the verdict sums up, and holds for those who were told
  * nothing. Whatever fails, no dot is sent behind a broken body. */
 void transaction_run(struct transaction *, struct verdict *);

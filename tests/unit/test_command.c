@@ -218,9 +218,10 @@ static void
 check_command(bool mail, const char *text, const char *result)
 {
 	char *arguments = xstrdup(text);
+	uint64_t size;
 	struct buf mailbox = {0};
 	const char *refusal = mail
-	    ? command_mail(arguments, MAX_MESSAGE, &mailbox)
+	    ? command_mail(arguments, MAX_MESSAGE, &size, &mailbox)
 	    : command_rcpt(arguments, &mailbox);
 	bool refused = strlen(result) == 3 && strspn(result, "0123456789") == 3;
 
@@ -291,9 +292,11 @@ test_size_limits(void **state)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct buf line = {0}, mailbox = {0};
 		const char *refusal;
+		uint64_t size;
 
 		buf_addf(&line, "FROM:<a@b> SIZE=%s", cases[i].size);
-		refusal = command_mail(line.data, cases[i].limit, &mailbox);
+		refusal = command_mail(line.data, cases[i].limit, &size,
+		    &mailbox);
 		assert_int_equal(refusal == NULL, cases[i].taken);
 		if (refusal)
 			assert_memory_equal(refusal, "552 5.3.4 ", 10);

@@ -452,8 +452,7 @@ static const struct refusal refusals[] = {
 	{RELAY "[listen]\nmax_clients_per_address = 1\n",
 	    "not supported by this version"},
 	{RELAY "[listen]\nclient_rate = 1\n", "not supported by this version"},
-	{RELAY "[queue]\nheld = queue\n", "not supported by this version"},
-	{RELAY "[queue]\nmin_free = 1M\n", "not supported by this version"},
+	{RELAY "[queue]\nbounce_to = a@b\n", "not supported by this version"},
 	{RELAY "[queue]\nbounce_to = x\n", "not supported by this version"},
 	{RELAY "[queue]\nbounce_from = x\n", "not supported by this version"},
 	{RELAY "[identity]\ndomain = x\nfrom = y\n", "test.conf:5: [identity] "
@@ -999,7 +998,7 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_LISTEN_ALOW=x"}, "SMARTHOST_LISTEN_ALOW: unknown key; the "
 	    "nearest one is allow"},
 	{{"SMARTHOST_QUEUE_X=x"}, "SMARTHOST_QUEUE_X: unknown key"},
-	{{"SMARTHOST_QUEUE_MIN_FREE=x"}, "SMARTHOST_QUEUE_MIN_FREE: not "
+	{{"SMARTHOST_QUEUE_BOUNCE_TO=x"}, "SMARTHOST_QUEUE_BOUNCE_TO: not "
 	    "supported by this version"},
 	{{"SMARTHOST_IDENTITY_DOMAIN=x"}, "SMARTHOST_IDENTITY_DOMAIN: not "
 	    "supported by this version"},

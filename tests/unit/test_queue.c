@@ -1071,14 +1071,20 @@ test_recipient_limit(void **state)
 {
 	static const struct manners fine[2] = {{0}, {0}};
 	struct house *h = house_build(fine, 2);
+	struct message *m = message_new(NULL, UINT64_MAX);
 
 	(void)state;
 	house_open(h, false);
-	assert_int_equal(queue_recipient_limit(h->queue), 100);
+	m->direct_only = true;
+	assert_int_equal(queue_recipient_limit(h->queue, m), 100);
 	h->upstreams[1].recipients_per_message = 50;
-	assert_int_equal(queue_recipient_limit(h->queue), 50);
+	assert_int_equal(queue_recipient_limit(h->queue, m), 50);
 	h->config.listen.max_recipients = 7;
-	assert_int_equal(queue_recipient_limit(h->queue), 7);
+	assert_int_equal(queue_recipient_limit(h->queue, m), 7);
+	m->direct_only = false;
+	h->config.listen.max_recipients = 1000;
+	assert_int_equal(queue_recipient_limit(h->queue, m), 1000);
+	message_free(m);
 	house_close(h);
 }
 

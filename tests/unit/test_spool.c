@@ -941,11 +941,12 @@ every_code(void **state)
 	message_free(m);
 }
 
-static void
+static bool
 note_time(void *context, const char *id, time_t next_try)
 {
 	(void)id;
 	*(time_t *)context = next_try;
+	return true;
 }
 
 static void
@@ -1247,7 +1248,7 @@ struct listing {
 	size_t count;
 };
 
-static void
+static bool
 note_id(void *context, const char *id, time_t next_try)
 {
 	struct listing *l = context;
@@ -1255,6 +1256,7 @@ note_id(void *context, const char *id, time_t next_try)
 	(void)next_try;
 	assert_true(l->count < COUNT(l->ids));
 	memcpy(l->ids[l->count++], id, QUEUE_ID_SIZE);
+	return true;
 }
 
 static const char *const foreign_names[] = {"a", " ", "a\nb", "-f",

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The spool's directories: opened, made, owned by one daemon, and listed.
+ */
+#include "spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "spool_internal.h"
+
+static int
+open_directory(int at, const char *name)
+{
+	if (mkdirat(at, name, 0700) != 0 && errno != EEXIST)
+		return -1;
+	return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool
+can_write(const struct spool *s, const char *name)
+{
+	return faccessat(s->directory, name, R_OK | W_OK | X_OK, 0) == 0;
+}
+
+/* Whether the file system has flock(), without which nothing here is safe. */
+static bool
+can_lock(const struct spool *s)
+{
+	return flock(s->queue, LOCK_SH | LOCK_NB) == 0 &&
+	    flock(s->queue, LOCK_UN) == 0;
+}
+
+void
+spool_close(struct spool *s)
+{
+	int fds[] = {s->directory, s->incoming, s->queue, s->failed, s->lock};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(s->path);
+	free(s);
+}
+
+struct spool *
+spool_open(const char *directory, struct buf *why)
+{
+	struct spool *s = xcalloc(1, sizeof(*s));
+
+	s->path = xstrdup(directory);
+	s->incoming = s->queue = s->failed = s->lock = -1;
+	s->directory = open_directory(AT_FDCWD, directory);
+	if (s->directory >= 0)
+		s->incoming = open_directory(s->directory, "incoming");
+	if (s->incoming >= 0)
+		s->queue = open_directory(s->directory, "queue");
+	if (s->queue >= 0)
+		s->failed = open_directory(s->directory, "failed");
+	if (s->failed >= 0 && can_write(s, "incoming") &&
+	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s))
+		return s;
+	buf_addf(why, "cannot use the spool %s: %s; make it, owned by the "
+	    "user that runs smarthost, mount a volume there, or set [queue] "
+	    "directory = none", directory, strerror(errno));
+	spool_close(s);
+	return NULL;
+}
+
+/* What is in incoming/ and not locked has lost its writer. */
+static void
+remove_leftovers(const struct spool *s)
+{
+	int fd = openat(s->incoming, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	while (directory && (entry = readdir(directory))) {
+		int file = openat(s->incoming, entry->d_name,
+		    O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+		if (file < 0)
+			continue;
+		if (flock(file, LOCK_EX | LOCK_NB) == 0)
+			unlinkat(s->incoming, entry->d_name, 0);
+		close(file);
+	}
+	if (directory)
+		closedir(directory);
+}
+
+bool
+spool_own(struct spool *s, struct buf *why)
+{
+	s->lock = openat(s->directory, "lock",
+	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) == 0) {
+		remove_leftovers(s);
+		return true;
+	}
+	if (errno == EWOULDBLOCK)
+		buf_addf(why, "another smarthost runs on the spool %s; stop "
+		    "it, or give this one its own [queue] directory", s->path);
+	else
+		buf_addf(why, "cannot lock the spool %s: %s", s->path,
+		    strerror(errno));
+	return false;
+}
+
+static bool
+is_id(const char *name)
+{
+	return strlen(name) == QUEUE_ID_SIZE - 1 &&
+	    strspn(name, "0123456789abcdef") == QUEUE_ID_SIZE - 1;
+}
+
+long
+spool_list(struct spool *s, spool_found *found, void *context)
+{
+	int fd = openat(s->queue, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	struct stat file;
+	long foreign = 0;
+	bool go_on = true;
+
+	if (!directory)
+		return -1;
+	while (go_on && (entry = readdir(directory))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if (!is_id(entry->d_name) || fstatat(s->queue, entry->d_name,
+			&file, AT_SYMLINK_NOFOLLOW) != 0 ||
+		    !S_ISREG(file.st_mode))
+			foreign++;
+		else
+			go_on = found(context, entry->d_name,
+			    file.st_mtim.tv_sec);
+	}
+	closedir(directory);
+	return foreign;
+}
+
+bool
+spool_has_room(const struct spool *s, uint64_t need)
+{
+	struct statvfs room;
+
+	if (fstatvfs(s->directory, &room) != 0)
+		return false;
+	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
+	    (room.f_files == 0 || room.f_favail > 0);
+}

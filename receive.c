@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A message of an SMTP session: from MAIL to the answer to the dot.
+ */
+#include <ctype.h>
+#include <string.h>
+
+#include "clock.h"
+#include "config.h"
+#include "conn.h"
+#include "message.h"
+#include "queue.h"
+#include "reply.h"
+#include "session.h"
+#include "session_internal.h"
+
+/* What the client called itself, fit for a header: a name or an address
+ * literal has no other characters. */
+static void
+add_helo(struct buf *out, const char *helo)
+{
+	for (; *helo; helo++)
+		buf_addc(out, isalnum((unsigned char)*helo) ||
+				strchr("-._:[]", *helo) ? *helo : '?');
+}
+
+/* Gives the header what is missing, and the Received field; once. */
+static void
+complete_message(struct session *s)
+{
+	struct message *m = s->message;
+	struct buf from = {0};
+	struct origin origin = {
+		.protocol = s->extended ? "ESMTP" : "SMTP"};
+	size_t before = m->header.len;
+
+	if (s->completed)
+		return;
+	add_helo(&from, s->helo);
+	buf_addf(&from, " (%s)", s->client->name);
+	origin.from = from.data;
+	message_qualify(m, s->config->hostname);
+	message_complete(m, s->config->hostname, NULL);
+	message_add_received(m, &origin, s->config->hostname);
+	m->limit += m->header.len - before;
+	s->completed = true;
+	buf_free(&from);
+}
+
+/* The body is too large for the memory. */
+static int
+make_file(void *context, uint64_t *base)
+{
+	struct session *s = context;
+
+	complete_message(s);
+	return queue_make_file(s->queue, s->message, base);
+}
+
+void
+receive_start(struct session *s, const char *sender, uint64_t size)
+{
+	enum queue_room room = queue_room(s->queue, size);
+	struct message *m;
+
+	if (room == ROOM_NONE) {
+		session_say(s, "452 4.3.1 Not enough room in the spool, try "
+			       "again later");
+		return;
+	}
+	m = message_new(queue_budget(s->queue),
+	    s->config->listen.max_message);
+	message_set_sender(m, sender);
+	m->owner = s->client->uid;
+	m->direct_only = room == ROOM_DIRECT;
+	if (room == ROOM_KEEP) {
+		m->body.make_file = make_file;
+		m->body.context = s;
+	}
+	s->message = m;
+	s->completed = false;
+	session_say(s, "250 2.1.0 Sender ok");
+}
+
+/* Reads the content up to its true end. A client may be slow, but each byte
+ * buys it a millisecond only, and never more than session_timeout ahead. */
+static bool
+receive(struct session *s, struct data_reader *reader)
+{
+	int64_t deadline = clock_now() + s->config->listen.session_timeout;
+	const char *data;
+	size_t len, used;
+
+	conn_heed_stop(s->conn, false);
+	while (!data_ended(reader)) {
+		conn_set_deadline(s->conn, deadline);
+		if (!conn_peek(s->conn, &data, &len))
+			break;
+		used = message_read(s->message, reader, data, len);
+		conn_consume(s->conn, used);
+		if (!s->message->fault) /* no credit for what is refused */
+			deadline = clock_earlier(deadline + (int64_t)used,
+			    clock_now() +
+				s->config->listen.session_timeout);
+	}
+	conn_heed_stop(s->conn, true);
+	return data_ended(reader);
+}
+
+static void
+log_accepted(const struct session *s, const char *id, const char *sender,
+    const char *recipients, uint64_t size)
+{
+	struct buf count = {0};
+
+	buf_addf(&count, "%llu", (unsigned long long)size);
+	log_event(LEVEL_INFO, "accepted", "id", id, "from", sender, "to",
+	    recipients, "size", count.data, "client", s->client->name, NULL);
+	buf_free(&count);
+}
+
+static void
+log_kept(const struct verdict *v, const char *id, const char *sender)
+{
+	log_event(LEVEL_WARNING, v->outcome == HOLD ? "held" : "queued", "id",
+	    id, "from", sender, "reply", v->text, "hint", v->hint, NULL);
+}
+
+/* Hands the message over and turns the verdict into the reply. */
+static void
+submit(struct session *s)
+{
+	struct message *m = s->message;
+	uint64_t size = message_size(m);
+	struct buf recipients = {0}, sender = {0}, id = {0};
+	struct verdict v;
+
+	message_add_recipients_text(m, &recipients, 400);
+	buf_adds(&sender, *m->sender ? m->sender : "<>");
+	buf_adds(&id, m->id);
+	s->message = NULL;
+	queue_submit(s->queue, m, &v);
+	reply_to_client(&s->reply, &v, id.data);
+	if (v.kept && v.outcome != SENT)
+		log_kept(&v, id.data, sender.data);
+	if (v.kept || v.outcome == SENT)
+		log_accepted(s, id.data, sender.data, recipients.data, size);
+	buf_free(&recipients);
+	buf_free(&sender);
+	buf_free(&id);
+}
+
+static void
+refuse(struct session *s, const char *fault)
+{
+	session_say(s, fault);
+	log_event(LEVEL_WARNING, "refused", "id", s->message->id, "from",
+	    *s->message->sender ? s->message->sender : "<>", "reply", fault,
+	    "client", s->client->name, NULL);
+}
+
+bool
+receive_message(struct session *s)
+{
+	struct data_reader reader;
+	const char *fault;
+
+	s->receiving = false;
+	data_start(&reader, DATA_FROM_SMTP);
+	if (!receive(s, &reader)) {
+		session_reset(s);
+		return false;
+	}
+	s->junk = 0;
+	fault = message_finish(s->message, &reader);
+	if (!fault && reader.bare_newline &&
+	    s->config->listen.reject_bare_newline)
+		fault = "550 5.6.0 Bare CR or LF in the message";
+	if (fault) {
+		refuse(s, fault);
+	} else {
+		complete_message(s);
+		submit(s);
+	}
+	session_reset(s);
+	return true;
+}
+

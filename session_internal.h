@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SESSION_INTERNAL_H
+#define SESSION_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+
+struct client;
+struct config;
+struct conn;
+struct message;
+struct queue;
+
+/* What session.c (commands) and receive.c (messages) share. */
+
+struct session {
+	struct conn *conn;
+	const struct client *client;
+	const struct config *config;
+	struct queue *queue;
+	char *helo;              /* as said, printable; NULL before */
+	bool extended;           /* it was EHLO */
+	struct message *message; /* the open transaction, or NULL */
+	bool completed;          /* its header has got what it needs */
+	bool receiving;          /* 354 was the reply */
+	bool over;
+	unsigned errors;
+	unsigned junk;
+	struct buf reply;        /* to the current command, without CRLF */
+};
+
+/* Sets the reply to the current command. */
+void session_say(struct session *, const char *text);
+void session_reset(struct session *); /* the transaction */
+
+/* Opens a transaction, unless there is no room: then that is the reply. size:
+ * what the client has said, or 0. */
+void receive_start(struct session *, const char *sender, uint64_t size);
+
+/* From the 354 to the answer to the dot. False if the client has vanished, and
+ * then nothing is left of the message. */
+bool receive_message(struct session *);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef SPOOL_INTERNAL_H
+#define SPOOL_INTERNAL_H
+
+/* What spool.c (the files) and directory.c (the directories) share. */
+
+struct spool {
+	char *path;
+	int directory, incoming, queue, failed; /* descriptors */
+	int lock;                               /* -1: not ours */
+};
+
+#endif
