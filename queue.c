@@ -71,6 +71,11 @@ queue_free(struct queue *q)
 bool
 queue_start(struct queue *q, struct buf *why)
 {
+	if (q->spool && !spool_has_room(q->spool, q->config->queue.min_free))
+		log_message(LEVEL_WARNING, "the disk of %s has less room than "
+		    "[queue] min_free (%llu bytes): until there is more, no "
+		    "message is stored there", q->config->queue.directory,
+		    (unsigned long long)q->config->queue.min_free);
 	if (!q->spool || backlog_start(q))
 		return true;
 	buf_addf(why, "cannot start: %s", strerror(errno));

@@ -42,6 +42,7 @@ struct submission {
 	bool abandoned;      /* nobody waits for it; whoever ends it frees */
 	bool stored;         /* it has a file; with abandoned: settle that */
 	bool reported;       /* the log has its results */
+	bool unmarked;       /* the log says that the disk has not */
 	unsigned upstream;   /* where it stands in line */
 	enum lane lane;
 	bool probe;          /* sent to see whether the upstream is back */

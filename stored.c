@@ -169,11 +169,11 @@ plan_and_free(struct queue *q, struct submission *s, int64_t pause)
 static void
 keep_unmarked(struct queue *q, struct submission *s)
 {
-	if (s->keeps) /* said once a message */
+	if (!s->unmarked)
 		log_message(LEVEL_ERROR, "cannot mark in the spool what became "
 		    "of %s: %s; it is not tried again before that is done",
 		    s->message->id, strerror(errno));
-	s->keeps = false;
+	s->unmarked = true;
 	pthread_mutex_lock(&q->lock);
 	s->next = q->unmarked;
 	q->unmarked = s;
