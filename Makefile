@@ -147,13 +147,15 @@ bench: $(BIN)
 
 # BearSSL and inih come from Debian, where they are built for glibc: fortify.c
 # has the three names of glibc's that they ask for.
+SMALL = -fno-asynchronous-unwind-tables -ffunction-sections \
+	-fdata-sections -Wl,--gc-sections -Wl,-z,noseparate-code
 static:
 	@sh tests/setup.sh static
 	@echo '  LINK  smarthost-static'
 	$(V)musl-gcc -static -s -std=c11 -D_GNU_SOURCE -DSMARTHOST_VERSION=\"$(VERSION)\" \
 	    -idirafter /usr/include -Os -fno-strict-overflow \
 	    -fstack-protector-strong -Wl,-z,relro,-z,now,-z,noexecstack \
-	    -o smarthost-static $(SOURCES) conf/container/fortify.c \
+	    $(SMALL) -o smarthost-static $(SOURCES) conf/container/fortify.c \
 	    $$($(CC) -print-file-name=libbearssl.a) \
 	    $$($(CC) -print-file-name=libinih.a)
 

@@ -35,6 +35,17 @@ make_id(char id[QUEUE_ID_SIZE])
 	buf_free(&text);
 }
 
+void
+queue_id_numbers(const char *id, uint64_t numbers[2])
+{
+	char half[17] = "";
+
+	for (int i = 0; i < 2; i++) {
+		memcpy(half, id + 16 * i, 16);
+		numbers[i] = strtoull(half, NULL, 16);
+	}
+}
+
 struct message *
 message_new(struct body_budget *budget, uint64_t limit)
 {

@@ -85,6 +85,10 @@ struct origin {
 	const char *protocol; /* "ESMTP", "local" */
 };
 
+/* The two halves of a queue ID as numbers: when it arrived, in microseconds
+ * since 1970, and what tells it from others. */
+void queue_id_numbers(const char *id, uint64_t numbers[2]);
+
 /* Never fails. The caller frees with message_free(). budget may be NULL. */
 struct message *message_new(struct body_budget *, uint64_t limit);
 void message_free(struct message *);

@@ -7,23 +7,19 @@
 #include "roster.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "buf.h"
+#include "message.h"
 
 static uint64_t
 key_of(const char *id)
 {
-	char half[17];
-	uint64_t arrived, random;
+	uint64_t numbers[2], key;
 
-	memcpy(half, id, 16);
-	half[16] = '\0';
-	arrived = strtoull(half, NULL, 16);
-	random = strtoull(id + 16, NULL, 16);
+	queue_id_numbers(id, numbers);
 	/* The arrival counts too: IDs made by hand may differ only there. */
-	random ^= arrived * UINT64_C(0x9e3779b97f4a7c15);
-	return random ? random : 1;
+	key = numbers[1] ^ numbers[0] * UINT64_C(0x9e3779b97f4a7c15);
+	return key ? key : 1;
 }
 
 /* Where the key is, or the free place where it belongs. */

@@ -52,8 +52,7 @@ schedule_add(struct schedule *s, const char *id, int64_t when)
 		s->heap = xrealloc(s->heap, s->room, sizeof(*s->heap));
 	}
 	s->heap[at].when = when;
-	sscanf(id, "%16llx%16llx", (unsigned long long *)&s->heap[at].id[0],
-	    (unsigned long long *)&s->heap[at].id[1]);
+	queue_id_numbers(id, s->heap[at].id);
 	move_up(s, at);
 }
 
