@@ -49,6 +49,7 @@ virtual_minimum_uid = 1
 smtpd_peername_lookup = no
 smtpd_error_sleep_time = 0
 smtpd_client_connection_count_limit = 0
+smtpd_client_port_logging = yes
 smtpd_client_restrictions =
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_recipient_access texthash:{dir}/access
@@ -219,7 +220,12 @@ class Postfix:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def log(self):
-        return (self.dir / "log").read_text(errors="replace")
+        """All of it; its first line may be on its way when Postfix already
+        listens, as its last ones when a client has gone."""
+        try:
+            return (self.dir / "log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def _wait(self, ready):
         """Asks again until it is so; what is asked is outside of us."""
@@ -249,6 +255,19 @@ class Postfix:
                     if one.recipient == recipient]
         self._wait(lambda: len(found()) >= count)
         return found()
+
+    def clients(self, messages):
+        """What the log says of the client that sent each of them: a list of
+        {"client": name[address]:port, and what there is of a login}."""
+        wanted = {re.search(rb"\(Postfix\) with \w+ id (\w+)", one.raw)[1]
+                  .decode() for one in messages}
+
+        def found():
+            lines = re.findall(r" (\w+): (client=.*)", self.log())
+            return {name: text for name, text in lines if name in wanted}
+        self._wait(lambda: found().keys() == wanted)
+        return [dict(pair.split("=", 1) for pair in text.split(", "))
+                for text in found().values()]
 
     def settled(self):
         """Waits until nothing is on its way in the queue."""
