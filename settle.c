@@ -150,7 +150,8 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	/* A queued message's file says nothing of upstream trouble, and neither
 	 * does the log for each of a thousand. */
 	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
-	pthread_cond_signal(&q->tick);
+	if (q->schedule.count) /* a place in line may be free for one of them */
+		pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	report_health(change, u, v);
 	if (passed)
