@@ -4,6 +4,7 @@
  */
 #include "clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,4 +51,36 @@ clock_add_date(struct buf *out, time_t when)
 	    days + 3 * local.tm_wday, local.tm_mday, months + 3 * local.tm_mon,
 	    local.tm_year + 1900, local.tm_hour, local.tm_min, local.tm_sec,
 	    local.tm_gmtoff < 0 ? '-' : '+', offset / 60, offset % 60);
+}
+
+/* The zone of a date, "GMT" or "+0100", in seconds. */
+static bool
+read_zone(const char *zone, int *offset)
+{
+	int hours, minutes;
+
+	*offset = 0;
+	if (strncmp(zone, "GMT", 3) == 0 || strncmp(zone, "UTC", 3) == 0)
+		return true;
+	if ((*zone != '+' && *zone != '-') ||
+	    strspn(zone + 1, "0123456789") != 4)
+		return false;
+	sscanf(zone + 1, "%2d%2d", &hours, &minutes);
+	*offset = (hours * 60 + minutes) * (*zone == '-' ? -60 : 60);
+	return true;
+}
+
+bool
+clock_read_date(const char *text, time_t *when)
+{
+	struct tm tm = {0};
+	const char *zone = strptime(text, "%a, %d %b %Y %T ", &tm);
+	int offset;
+
+	if (!zone)
+		zone = strptime(text, "%d %b %Y %T ", &tm);
+	if (!zone || !read_zone(zone, &offset))
+		return false;
+	*when = timegm(&tm) - offset;
+	return true;
 }

@@ -2,6 +2,7 @@
 #ifndef CLOCK_H
 #define CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,5 +20,9 @@ uint64_t clock_wall_microseconds(void);
 /* Appends a date-time of RFC 5322 section 3.3, local time with its offset,
  * in English whatever the locale. */
 void clock_add_date(struct buf *, time_t);
+
+/* Reads such a date-time, with or without the day of the week, from the
+ * beginning of the text; "UTC" will do for its zone. False if there is none. */
+bool clock_read_date(const char *text, time_t *);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What a relay's reply means: which class it has at that stage, whom it
- * concerns, and what a person can do about it.
+ * concerns, and what a person can do about it. The rules are here; what single
+ * providers are known to say is in catalogue.c.
  */
 #include "reply.h"
 
@@ -9,10 +10,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "buf.h"
+#include "catalogue.h"
+#include "clock.h"
 
-enum { CLIENT_TEXT_MAX = 400 };
+enum {
+	CLIENT_TEXT_MAX = 400,
+	NAMED_PAUSE_MAX = 25 * 60 * 60, /* in seconds */
+};
 
 static const char hint_login[] =
     "check user and password of this upstream, and what the provider asks of "
@@ -54,6 +61,7 @@ speaks_of_login(int code, const char *text)
 	    strncmp(text, "5.7.8", 5) == 0;
 }
 
+/* Behind MAIL, by code and stage alone. */
 static void
 judge_refusal(struct verdict *v, const char *text)
 {
@@ -70,27 +78,91 @@ judge_refusal(struct verdict *v, const char *text)
 	}
 }
 
-void
-reply_judge(struct verdict *v, enum stage stage, int code, const char *text)
+/* Before MAIL, where nothing is final and all is the upstream's. */
+static void
+judge_start(struct verdict *v)
 {
-	int good = stage == STAGE_DATA ? 300 : 200;
-
-	v->stage = stage;
-	v->code = code;
-	v->scope = SCOPE_UPSTREAM;
-	v->hint = NULL;
-	v->maybe_delivered = v->cut_short = v->kept = false;
-	if (code >= good && code < good + 100) {
-		v->outcome = SENT;
-	} else if (stage >= STAGE_MAIL) {
-		judge_refusal(v, text);
-	} else if (stage == STAGE_AUTH && code >= 500) {
+	if (v->stage == STAGE_AUTH && v->code >= 500) {
 		v->outcome = HOLD;
 		v->hint = hint_login;
 	} else {
 		v->outcome = LATER;
-		v->hint = stage == STAGE_HELLO ? hint_ehlo : NULL;
+		v->hint = v->stage == STAGE_HELLO ? hint_ehlo : NULL;
 	}
+}
+
+/* "...try again after Sun, 05 Oct 2025 19:22:44 UTC": how long that is from
+ * now, in ms and at most 25 hours; otherwise if there is no such date, or it
+ * has passed. */
+static int64_t
+named_pause(const char *text, int64_t otherwise)
+{
+	static const char words[] = "try again after ";
+	const char *at = strcasestr(text, words);
+	time_t date;
+	int64_t wait;
+
+	if (!at || !clock_read_date(at + strlen(words), &date))
+		return otherwise;
+	wait = (int64_t)date - time(NULL);
+	if (wait <= 0)
+		return otherwise;
+	return 1000 * (wait < NAMED_PAUSE_MAX ? wait : NAMED_PAUSE_MAX);
+}
+
+/* What is known of a reply may soften what its code says, never the other way
+ * round. */
+static void
+apply(struct verdict *v, const struct known_reply *known, const char *text)
+{
+	if (known->outcome == NEVER && v->outcome != NEVER)
+		return;
+	v->outcome = known->outcome;
+	if (known->scope >= SCOPE_SENDER)
+		v->scope = known->scope;
+	v->advice = known->advice;
+	v->pause = known->pause ? named_pause(text, known->pause) : 0;
+	v->pause_max = known->pause_max;
+	if (known->hint)
+		v->hint = known->hint;
+}
+
+void
+reply_judge(struct verdict *v, enum stage stage, int code, const char *text)
+{
+	int good = stage == STAGE_DATA ? 300 : 200;
+	const struct known_reply *known;
+
+	v->stage = stage;
+	v->code = code;
+	v->scope = SCOPE_UPSTREAM;
+	v->advice = ADVICE_NONE;
+	v->pause = v->pause_max = 0;
+	v->hint = NULL;
+	v->maybe_delivered = v->cut_short = v->kept = false;
+	if (code >= good && code < good + 100) {
+		v->outcome = SENT;
+		return;
+	}
+	if (stage >= STAGE_MAIL)
+		judge_refusal(v, text);
+	else
+		judge_start(v);
+	known = catalogue_find(AT(stage), code, text);
+	if (known)
+		apply(v, known, text);
+}
+
+const char *
+reply_hint(int code, const char *text)
+{
+	const struct known_reply *known = catalogue_find(AT_ANY, code, text);
+
+	if (known && known->hint)
+		return known->hint;
+	if (!speaks_of_login(code, text))
+		return NULL;
+	return code == 530 ? hint_order : hint_login;
 }
 
 void
@@ -159,7 +231,8 @@ reply_to_client(struct buf *out, const struct verdict *v, const char *id)
 	else if (v->kept)
 		buf_addf(out, "250 2.0.0 %s %s: ", id,
 		    v->outcome == HOLD ? "held" : "queued");
-	else if (!enhanced || v->text[0] - '0' != code / 100)
+	else if (!enhanced || v->text[0] - '0' != code / 100 ||
+	    v->outcome == HOLD)
 		buf_addf(out, "%d %s ", code, default_enhanced(v));
 	else
 		buf_addf(out, "%d %.*s ", code, (int)enhanced, v->text);

@@ -5,6 +5,7 @@
 #include "report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "clock.h"
 #include "config.h"
@@ -32,6 +33,9 @@ report_recipient(const struct message *m, const struct recipient *r,
 	enum log_level level;
 	const char *event = event_of(own ? r->outcome : v->outcome, &level);
 	int code = own ? r->code : v->code;
+	const char *reply = !own ? v->text : r->reply ? r->reply : "";
+	const char *hint = strcmp(reply, v->text) == 0
+	    ? v->hint : reply_hint(code, reply);
 	char code_text[16], delay[32];
 
 	snprintf(code_text, sizeof(code_text), "%d", code);
@@ -40,8 +44,8 @@ report_recipient(const struct message *m, const struct recipient *r,
 	log_event(level, event, "id", m->id, "from",
 	    *m->sender ? m->sender : "<>", "to", r->address, "upstream",
 	    u ? u->name : NULL, "code", code ? code_text : NULL, "reply",
-	    own ? r->reply : v->text, "tls", a && a->tls[0] ? a->tls : NULL,
-	    "delay", delay, "hint", v->hint, "note",
+	    reply, "tls", a && a->tls[0] ? a->tls : NULL, "delay", delay,
+	    "hint", hint, "note",
 	    v->maybe_delivered ? "may be delivered" : NULL, NULL);
 }
 

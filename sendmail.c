@@ -119,6 +119,9 @@ submit_to_daemon(struct job *j, const char *path, int *status)
 	if (smtp_open_on(s, c, clock_now() + GREETING_PATIENCE_MS, &v))
 		smtp_deliver(s, j->draft.message, &terms, &v);
 	smtp_close(s);
+	/* What the relay means by it, the daemon has judged already. */
+	if (v.outcome == HOLD && v.code >= 500 && v.stage >= STAGE_MAIL)
+		v.outcome = NEVER;
 	*status = status_of(&v);
 	if (*status != EX_OK)
 		explain(j, "the daemon", &v);

@@ -172,7 +172,7 @@ looks_stale(const struct smtp *s, const struct verdict *v)
 	    v->outcome == SENT)
 		return false;
 	return v->code == 0 || v->code == 421 ||
-	    (v->code == 451 && strncmp(v->text, "4.4.2", 5) == 0);
+	    v->advice == ADVICE_RECONNECT;
 }
 
 /* What must be true before a word of the envelope is said. */

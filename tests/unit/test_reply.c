@@ -123,8 +123,12 @@ test_judge(void **state)
 		assert_int_equal(v.code, t->code);
 		assert_false(v.maybe_delivered);
 		assert_false(v.cut_short);
-		assert_int_equal(v.hint != NULL, t->outcome == HOLD ||
-		    (t->stage == STAGE_HELLO && t->outcome != SENT));
+		assert_int_equal(v.pause, 0);
+		if (t->outcome == SENT)
+			assert_null(v.hint);
+		if (t->outcome == HOLD ||
+		    (t->stage == STAGE_HELLO && t->outcome != SENT))
+			assert_non_null(v.hint);
 	}
 }
 
