@@ -64,8 +64,39 @@ pause_after(const struct health *h)
 	if (h->refused_logins >= 2)
 		return doubled(LOGIN_PAUSE, h->refused_logins - 1,
 		    h->login_pause_max);
-	return h->failures > 4 ? PROBE_MAX
-			       : doubled(MINUTE, h->failures, PROBE_MAX);
+	return doubled(MINUTE, h->failures, PROBE_MAX);
+}
+
+/* The pause that a reply asks for; it grows while the same is said again. */
+static int64_t
+pause_asked(struct health *h, const struct verdict *v)
+{
+	h->repeated = v->pause == h->asked ? h->repeated + 1 : 1;
+	h->asked = v->pause;
+	return doubled(v->pause, h->repeated,
+	    v->pause_max > v->pause ? v->pause_max : v->pause);
+}
+
+static void
+count_failure(struct health *h, const struct verdict *v, int64_t now)
+{
+	h->failures++;
+	if (v->stage == STAGE_AUTH && v->outcome == HOLD && v->code >= 500)
+		h->refused_logins++;
+	if (v->stage == STAGE_HELLO && v->code == 421)
+		h->refused_hellos++;
+	h->down = true;
+	if (v->pause) {
+		h->next_probe = now + pause_asked(h, v);
+	} else {
+		h->next_probe = now + pause_after(h);
+		h->asked = 0;
+	}
+	/* A 421 to our name may be a bad moment once, but not twice. */
+	h->outcome = v->outcome == HOLD || h->refused_logins ||
+	    h->refused_hellos >= 2 ? HOLD : LATER;
+	h->hint = v->hint;
+	snprintf(h->reason, sizeof(h->reason), "%s", v->text);
 }
 
 /* The connection was lost, or closed by a 421, behind MAIL: the message's
@@ -103,19 +134,15 @@ health_saw(struct health *h, const struct verdict *v, const char *id,
 		if (was_down && !h->probing)
 			return HEALTH_AS_BEFORE;
 		h->probing = false;
-		h->failures++;
-		if (v->stage == STAGE_AUTH && v->code >= 500)
-			h->refused_logins++;
-		h->down = true;
-		h->next_probe = now + pause_after(h);
-		snprintf(h->reason, sizeof(h->reason), "%s", v->text);
+		count_failure(h, v, now);
 		return was_down ? HEALTH_AS_BEFORE : HEALTH_WENT_DOWN;
 	}
 	h->probing = false;
 	if (v->code == 0 || was_lost(v)) /* it has not said anything */
 		return HEALTH_AS_BEFORE;
 	h->down = false;
-	h->failures = h->refused_logins = 0;
+	h->failures = h->refused_logins = h->refused_hellos = 0;
+	h->asked = 0;
 	h->suspect[0] = '\0';
 	return was_down ? HEALTH_CAME_UP : HEALTH_AS_BEFORE;
 }

@@ -11,17 +11,25 @@
  * Whether an upstream is worth trying. While it is away, one message at a
  * time is tried after 1, 2, 4, 8, then every 10 minutes; two refused logins in
  * a row mean 15 minutes, doubling, because providers ban hosts that hammer.
- * Pure state: the caller holds the lock and brings the time.
+ * What it says may ask for another pause (struct verdict). Pure state: the
+ * caller holds the lock and brings the time.
  */
 struct health {
 	bool down;
 	bool probing;            /* somebody is trying it right now */
 	unsigned failures;       /* in a row */
 	unsigned refused_logins; /* in a row */
+	unsigned refused_hellos; /* by 421, in a row */
+	unsigned repeated;       /* how often this was asked for, in a row: */
+	int64_t asked;           /* ms */
 	int64_t next_probe;      /* on clock_now() */
 	int64_t login_pause_max; /* ms */
 	char suspect[QUEUE_ID_SIZE]; /* the last message that lost its
 	                              * connection behind MAIL */
+
+	/* Why it is down: HOLD if a person has to see to it, else LATER. */
+	enum outcome outcome;
+	const char *hint;
 	char reason[512];
 };
 

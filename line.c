@@ -121,16 +121,16 @@ static void
 explain_pause(const struct health *h, struct verdict *v)
 {
 	int64_t wait = h->next_probe - clock_now();
-	enum outcome outcome = h->refused_logins ? HOLD : LATER;
 
 	if (h->probing || wait < 0)
-		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
+		verdict_set(v, h->outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
 		    "the relay is away, and is being tried now: %.300s",
 		    h->reason);
 	else
-		verdict_set(v, outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
+		verdict_set(v, h->outcome, SCOPE_UPSTREAM, STAGE_CONNECT,
 		    "the relay is away, next try in %lld s: %.300s",
 		    (long long)(wait + 999) / 1000, h->reason);
+	v->hint = h->hint;
 }
 
 /* Why its session need not wait. */

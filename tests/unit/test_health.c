@@ -327,6 +327,161 @@ test_cut_short(void **state)
 	check_next_try(&h, start, start + MINUTE);
 }
 
+/* A reply that asks for pauses of its own, at whatever stage. */
+static struct verdict
+asking(int64_t pause, int64_t pause_max)
+{
+	return (struct verdict){.outcome = LATER, .scope = SCOPE_UPSTREAM,
+		.stage = STAGE_END, .code = 454, .pause = pause,
+		.pause_max = pause_max, .text = "slowly"};
+}
+
+/* It fails so often, each time when it may be tried again. */
+static void
+check_pauses(struct health *h, const struct verdict *v, const int *seconds,
+    size_t count)
+{
+	int64_t now = start;
+
+	for (size_t i = 0; i < count; i++) {
+		health_saw(h, v, "a", now);
+		check_next_try(h, now, now + seconds[i] * INT64_C(1000));
+		now += seconds[i] * INT64_C(1000);
+	}
+}
+
+static void
+test_pause_asked_for(void **state)
+{
+	static const int grows[] = {5, 10, 20, 40, 80, 160, 320, 640, 1200,
+		1200, 1200};
+	static const int stays[] = {3600, 3600, 3600};
+	static const int day[] = {90000, 90000};
+	static const int usual[] = {60, 120, 240};
+	struct verdict slowly = asking(5000, 20 * MINUTE);
+	struct verdict hourly = asking(60 * MINUTE, 0);
+	struct verdict daily = asking(25 * 60 * MINUTE, 0);
+	struct health h;
+
+	(void)state;
+	for (int keeps_mail = 0; keeps_mail < 2; keeps_mail++) {
+		health_init(&h, keeps_mail);
+		check_pauses(&h, &slowly, grows, COUNT(grows));
+		/* another wish is another matter, and so is the same again */
+		check_pauses(&h, &hourly, stays, COUNT(stays));
+		check_pauses(&h, &slowly, grows, COUNT(grows));
+		check_pauses(&h, &daily, day, COUNT(day));
+		health_saw(&h, &sent, "b", start);
+		assert_false(h.down);
+		check_pauses(&h, &slowly, grows, COUNT(grows));
+		health_saw(&h, &sent, "b", start);
+		check_pauses(&h, &away, usual, COUNT(usual));
+	}
+}
+
+/* The usual in between forgets what was asked for. */
+static void
+test_pause_asked_for_is_forgotten(void **state)
+{
+	static const int slow[] = {5, 10, 20};
+	static const int usual[] = {480, 600};
+	struct verdict slowly = asking(5000, 20 * MINUTE);
+	struct health h;
+
+	(void)state;
+	health_init(&h, true);
+	check_pauses(&h, &slowly, slow, COUNT(slow));
+	check_pauses(&h, &away, usual, COUNT(usual));
+	check_pauses(&h, &slowly, slow, COUNT(slow));
+}
+
+/* A pause that a login asks for is no refused login, and does not end their
+ * count. */
+static void
+test_login_asks(void **state)
+{
+	static const int hour[] = {3600, 3600};
+	static const int login[] = {1800};
+	struct verdict credits = asking(60 * MINUTE, 0);
+	struct health h;
+
+	(void)state;
+	credits.outcome = HOLD;
+	credits.stage = STAGE_AUTH;
+	credits.code = 451;
+	health_init(&h, true);
+	health_saw(&h, &bad_login, "a", start);
+	assert_true(health_may_try(&h, start + MINUTE));
+	health_saw(&h, &bad_login, "a", start + MINUTE);
+	assert_true(health_may_try(&h, start + 16 * MINUTE));
+	check_pauses(&h, &credits, hour, COUNT(hour));
+	check_pauses(&h, &bad_login, login, COUNT(login));
+
+	/* nor is what passes, whatever its code */
+	credits.outcome = LATER;
+	credits.code = 501;
+	credits.pause = 0;
+	health_init(&h, true);
+	health_saw(&h, &credits, "a", start);
+	check_next_try(&h, start, start + MINUTE);
+	health_saw(&h, &credits, "a", start + MINUTE);
+	check_next_try(&h, start + MINUTE, start + 3 * MINUTE);
+}
+
+/* Whether a person has to see to it, and what he may do. */
+static void
+test_why(void **state)
+{
+	static const struct verdict quota = {.outcome = HOLD,
+		.scope = SCOPE_UPSTREAM, .stage = STAGE_RCPT, .code = 550,
+		.hint = "wait", .text = "5.4.5 enough"};
+	struct health h;
+
+	(void)state;
+	health_init(&h, true);
+	assert_int_equal(health_saw(&h, &quota, "a", start), HEALTH_WENT_DOWN);
+	assert_int_equal(h.outcome, HOLD);
+	assert_string_equal(h.hint, "wait");
+	assert_string_equal(h.reason, "5.4.5 enough");
+	assert_true(health_may_try(&h, start + MINUTE));
+	health_saw(&h, &away, "a", start + MINUTE);
+	assert_int_equal(h.outcome, LATER);
+	assert_null(h.hint);
+
+	/* a refused login is not forgotten for being away in between */
+	health_init(&h, true);
+	health_saw(&h, &bad_login, "a", start);
+	assert_true(health_may_try(&h, start + MINUTE));
+	health_saw(&h, &away, "a", start + MINUTE);
+	assert_int_equal(h.outcome, HOLD);
+}
+
+/* Google closes with a 421 on a name that it does not like: what may pass
+ * once will not pass by itself when it comes again. */
+static void
+test_refused_hello(void **state)
+{
+	static const struct verdict hello = {.outcome = LATER,
+		.scope = SCOPE_UPSTREAM, .stage = STAGE_HELLO, .code = 421,
+		.hint = "set ehlo", .text = "4.7.0 Try again later"};
+	struct health h;
+
+	(void)state;
+	health_init(&h, true);
+	health_saw(&h, &hello, "a", start);
+	assert_int_equal(h.outcome, LATER);
+	check_next_try(&h, start, start + MINUTE);
+	health_saw(&h, &hello, "b", start + MINUTE);
+	assert_int_equal(h.outcome, HOLD);
+	assert_string_equal(h.hint, "set ehlo");
+	check_next_try(&h, start + MINUTE, start + 3 * MINUTE);
+
+	/* a success in between, and it begins anew */
+	health_saw(&h, &sent, "c", start + 3 * MINUTE);
+	health_saw(&h, &hello, "d", start + 3 * MINUTE);
+	assert_int_equal(h.outcome, LATER);
+}
+
 /* Those that were under way together when it went away are one failure. */
 static void
 test_failures_together(void **state)
@@ -361,6 +516,11 @@ main(void)
 		cmocka_unit_test(test_lost_and_sent),
 		cmocka_unit_test(test_lost_probe),
 		cmocka_unit_test(test_cut_short),
+		cmocka_unit_test(test_pause_asked_for),
+		cmocka_unit_test(test_pause_asked_for_is_forgotten),
+		cmocka_unit_test(test_login_asks),
+		cmocka_unit_test(test_why),
+		cmocka_unit_test(test_refused_hello),
 		cmocka_unit_test(test_failures_together),
 	};
 
