@@ -345,6 +345,6 @@ message_forget_results(struct message *m)
 		struct recipient *r = &m->recipients[i];
 
 		if (r->outcome == LATER || r->outcome == HOLD)
-			recipient_set(r, WAITING, 0, "");
+			r->outcome = WAITING;
 	}
 }

@@ -132,7 +132,7 @@ void message_add_recipients_text(const struct message *, struct buf *,
 void message_spread(struct message *, const struct verdict *);
 
 /* Has the recipients wait that were told nothing final, for another way of
- * sending it. */
+ * sending it; what was said of them last is kept, as in the file. */
 void message_forget_results(struct message *);
 
 void recipient_set(struct recipient *, enum outcome, int code,

@@ -52,7 +52,9 @@ struct smtp_terms {
 
 /* Offers the message's waiting recipients to the relay. Each of them that was
  * told something gets its own result, for the others the verdict holds; it
- * sums up: SENT if somebody got it, else the refusal, 5xx before 4xx. */
+ * sums up: SENT if somebody got it, else the refusal, 5xx before 4xx. Where the
+ * relay spoke of itself (SCOPE_UPSTREAM), at whatever command, those without a
+ * final result are waiting still. */
 void smtp_deliver(struct smtp *, struct message *, const struct smtp_terms *,
     struct verdict *);
 

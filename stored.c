@@ -60,6 +60,23 @@ pause_of(const struct queue *q, const struct message *m)
 	return pause - pause / 5 + random % (pause * 2 / 5);
 }
 
+/* How long it waits after an attempt: as its age has it, or longer if the
+ * relay's words ask for that. Whoever merely waits for the upstream is held up
+ * by that one's pause. */
+static int64_t
+next_pause(const struct queue *q, const struct submission *s)
+{
+	int64_t pause = pause_of(q, s->message), asked = s->verdict.pause;
+
+	if (!count(s->message, LATER, HOLD) && !count(s->message, NEVER, NEVER))
+		return 0;
+	if (s->verdict.scope == SCOPE_UPSTREAM)
+		return pause;
+	if (asked > q->config->queue.retry_max)
+		asked = q->config->queue.retry_max;
+	return asked > pause ? asked : pause;
+}
+
 bool
 stored_is_calm(struct queue *q)
 {
@@ -188,8 +205,9 @@ static void
 conclude(struct queue *q, struct submission *s)
 {
 	struct message *m = s->message;
-	int64_t pause = pause_of(q, m), owed_pause = pause;
-	size_t refused = count(m, NEVER, NEVER), left = count(m, LATER, HOLD);
+	int64_t pause = next_pause(q, s), owed_pause = pause;
+	size_t refused = count(m, NEVER, NEVER);
+	size_t left = count(m, LATER, HOLD) + count(m, WAITING, WAITING);
 	char notice[NOTICE_NAME_SIZE] = "";
 	bool owed;
 
@@ -232,22 +250,25 @@ stored_keep(struct queue *q, struct submission *s, struct verdict *v)
 {
 	v->kept = true;
 	v->outcome = v->outcome == NEVER ? LATER : v->outcome;
-	if (count(s->message, WAITING, WAITING))
-		plan_and_free(q, s, 0); /* nobody has tried it */
+	if (count(s->message, WAITING, WAITING) == s->message->recipient_count)
+		plan_and_free(q, s, 0); /* nothing was said of it */
 	else
 		conclude(q, s);
 }
 
-/* What has waited too long is refused in the end. */
+/* What has waited too long is refused in the end, with the last thing that was
+ * said: of the upstream, if that stood in the way, else of the recipient. */
 static void
-expire(struct message *m)
+expire(struct message *m, const struct verdict *v)
 {
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		struct recipient *r = &m->recipients[i];
 
 		if (r->outcome == SENT || r->outcome >= NEVER)
 			continue;
-		if (r->reply && *r->reply)
+		if (r->outcome == WAITING && v->code)
+			recipient_set(r, NEVER, v->code, v->text);
+		else if (r->reply && *r->reply)
 			r->outcome = NEVER;
 		else
 			recipient_set(r, NEVER, 0, "5.4.7 the relay could not "
@@ -259,10 +280,12 @@ void
 stored_settle(struct queue *q, struct submission *s)
 {
 	if (stored_is_expired(q, s->message))
-		expire(s->message);
+		expire(s->message, &s->verdict);
 	/* Trouble with the upstream is not this message's: its file does not
-	 * change, and the upstream's pause keeps it waiting. */
-	if (count(s->message, WAITING, WAITING))
+	 * change, and the upstream's pause keeps it waiting. But others may
+	 * have got a result that is final. */
+	if (count(s->message, WAITING, WAITING) &&
+	    !count(s->message, SENT, NEVER))
 		plan_and_free(q, s, 0);
 	else
 		conclude(q, s);

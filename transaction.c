@@ -114,27 +114,45 @@ run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
 	return false;
 }
 
-/* The refusal that speaks for all, permanent before temporary, with the
- * recipient's name in it unless the relay has named it. */
+/* Which refusal of a recipient speaks for all: the heaviest does. What the
+ * relay says of itself or of the sender comes before what is permanent for one,
+ * so that the others wait; but whoever brings a message for all or nobody hears
+ * what is permanent first. */
+static int
+weight(const struct transaction *t, const struct verdict *v)
+{
+	if (v->outcome == NEVER)
+		return t->all_or_nothing ? SCOPE_UPSTREAM + 2 : 1;
+	return v->scope == SCOPE_RECIPIENT ? 0 : v->scope + 1;
+}
+
+/* The refusal that speaks for all, with the recipient's name in it if it is
+ * his and the relay has not named him. */
 static void
 sum_up(const struct transaction *t, struct verdict *v)
 {
 	const struct recipient *worst = NULL;
+	struct verdict each;
+	int heaviest = -1;
 	size_t code;
 
 	for (size_t i = 0; i < t->count; i++) {
 		const struct recipient *r = t->recipients[i];
 
-		if (r->outcome != WAITING &&
-		    (!worst ||
-			(r->outcome == NEVER && worst->outcome != NEVER)))
+		if (r->outcome == WAITING)
+			continue;
+		reply_judge(&each, STAGE_RCPT, r->code, r->reply);
+		if (weight(t, &each) > heaviest) {
+			heaviest = weight(t, &each);
 			worst = r;
+		}
 	}
 	if (!worst)
 		return;
 	reply_judge(v, STAGE_RCPT, worst->code, worst->reply);
 	code = reply_enhanced(worst->reply);
-	if (strstr(worst->reply, worst->address))
+	if (v->scope != SCOPE_RECIPIENT ||
+	    strstr(worst->reply, worst->address))
 		snprintf(v->text, sizeof(v->text), "%s", worst->reply);
 	else
 		snprintf(v->text, sizeof(v->text), "%.*s%s<%s>:%s%.200s",
@@ -376,6 +394,14 @@ settle_accepted(struct transaction *t, const struct verdict *v)
 			    v->text);
 }
 
+/* Whether the relay speaks of itself, of a quota for example. That is nobody's
+ * result: whoever has no final one waits, and nothing is marked. */
+static bool
+speaks_of_itself(const struct verdict *v)
+{
+	return v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
+}
+
 void
 transaction_run(struct transaction *t, struct verdict *v)
 {
@@ -393,6 +419,8 @@ transaction_run(struct transaction *t, struct verdict *v)
 		send_nothing(t);
 		t->left_open = true;
 	}
+	if (speaks_of_itself(v))
+		message_forget_results(t->message);
 	for (size_t i = 0; i < t->count + 2; i++)
 		buf_free(&t->answers[i].text);
 	free(t->answers);

@@ -30,7 +30,9 @@ struct transaction {
 /* Envelope, body, final dot, for the waiting recipients of the message. The
  * first six fields are the caller's. Each recipient that was told something
  * gets its result; the verdict sums up, and holds for those who were told
- * nothing. Whatever fails, no dot is sent behind a broken body. */
+ * nothing. But where the relay spoke of itself (SCOPE_UPSTREAM), those without
+ * a final result are waiting still. Whatever fails, no dot is sent behind a
+ * broken body. */
 void transaction_run(struct transaction *, struct verdict *);
 
 #endif

@@ -593,7 +593,8 @@ test_recipients(void **state)
 	assert_string_equal(r->reply, "5.1.1 no");
 	message_forget_results(m);
 	assert_int_equal(r->outcome, WAITING);
-	assert_int_equal(r->code, 0);
+	assert_int_equal(r->code, 450);
+	assert_string_equal(r->reply, "5.1.1 no");
 	assert_string_equal(r->address, "7@x");
 	message_free(m);
 }

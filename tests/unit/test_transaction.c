@@ -61,6 +61,7 @@ struct run_case {
 #define CONTENT "A: b\r\n\r\nx\r\n|.\r\n|"
 #define DOT "\r\n|.\r\n|"
 #define OK "250 ok\r\n"
+#define QUOTA "550 5.4.5 Daily user sending limit exceeded.\r\n"
 #define GO "354 go\r\n"
 
 /* Pipelined: MAIL, one RCPT and DATA. */
@@ -170,6 +171,63 @@ static const struct run_case group_cases[] = {
 	    .wire = MAIL RCPT_A DATA "|",
 	    .outcome = LATER, .stage = STAGE_DATA, .code = 451,
 	    .results = "L", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	/* the relay speaks of itself behind MAIL: nobody's result */
+	{.name = "a quota at RCPT", .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK QUOTA QUOTA "503 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|",
+	    .outcome = HOLD, .stage = STAGE_RCPT, .code = 550,
+	    .results = "WW", .scope = SCOPE_UPSTREAM, .after = NEEDS_RESET,
+	    .text = "5.4.5 Daily user"},
+	{.name = "a quota, but one is refused for good", .to = "a@y b@y c@y",
+	    .steps = {SAY(DATA "|", OK "550 5.1.1 no\r\n" QUOTA
+		      "450 4.2.1 wait\r\n503 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C DATA "|",
+	    .outcome = HOLD, .stage = STAGE_RCPT, .code = 550,
+	    .results = "NWW", .scope = SCOPE_UPSTREAM, .after = NEEDS_RESET,
+	    .text = "5.4.5 Daily user"},
+	{.name = "a quota, and one is taken", .to = "a@y b@y c@y",
+	    .steps = {SAY(DATA "|", OK QUOTA OK "550 5.1.1 no\r\n" GO),
+		SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250,
+	    .results = "HSN", .scope = SCOPE_UPSTREAM},
+	{.name = "a quota for all or nothing", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK "450 4.2.1 wait\r\n" QUOTA)},
+	    .wire = MAIL RCPT_A RCPT_B "|",
+	    .outcome = HOLD, .stage = STAGE_RCPT, .code = 550,
+	    .results = "WW", .scope = SCOPE_UPSTREAM, .after = NEEDS_RESET},
+	{.name = "what is permanent first, all or nothing", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK QUOTA "550 5.1.1 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B "|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "HN", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET,
+	    .text = "5.1.1 <b@y>: no"},
+	{.name = "a throttle at the end", .to = "a@y b@y c@y",
+	    .steps = {SAY(DATA "|", OK OK "550 5.1.1 no\r\n"
+		      "450 4.2.1 wait\r\n" GO),
+		SAY(DOT, "454 Throttling failure: Maximum sending rate "
+		    "exceeded.\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C DATA "|" CONTENT,
+	    .outcome = LATER, .stage = STAGE_END, .code = 454,
+	    .results = "WNW", .scope = SCOPE_UPSTREAM},
+	{.name = "a sender at RCPT, but one is refused for good",
+	    .to = "a@y b@y",
+	    .steps = {SAY(DATA "|", OK "550 5.1.1 no\r\n"
+		      "553 5.7.1 <s@x>: Sender address rejected: not owned by "
+		      "user u\r\n503 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B DATA "|",
+	    .outcome = HOLD, .stage = STAGE_RCPT, .code = 553,
+	    .results = "NH", .scope = SCOPE_SENDER, .after = NEEDS_RESET,
+	    .text = "5.7.1 <s@x>: Sender"},
+	{.name = "a sender at the end", .to = "a@y",
+	    .steps = {SAY(DATA "|", OK OK GO),
+		SAY(DOT, "554 Message rejected: Email address is not "
+		    "verified.\r\n")},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = HOLD, .stage = STAGE_END, .code = 554,
+	    .results = "H", .scope = SCOPE_SENDER},
 	/* 421 ends it, and nobody is told anything (UX-23) */
 	{.name = "421 to the second of three", .to = "a@y b@y c@y",
 	    .steps = {SAY_AND_GO(DATA "|", OK OK "421 4.3.2 bye\r\n")},
@@ -380,6 +438,15 @@ new_chat(struct peer *peer)
 		.timeout = AMPLE};
 }
 
+/* The letter of a recipient who shares the verdict on the content. What the
+ * relay says of itself is nobody's result. */
+static char
+shared_letter(enum outcome outcome, enum scope scope)
+{
+	return outcome != SENT && scope == SCOPE_UPSTREAM ? 'W'
+							   : "WSLHN"[outcome];
+}
+
 /* A letter for each recipient's outcome. */
 static void
 check_results(const struct message *m, const char *letters)
@@ -459,7 +526,8 @@ test_dot(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(dot_cases); i++) {
 		enum outcome outcome = dot_cases[i].outcome;
-		char results[] = {"WSLHN"[outcome], '\0'};
+		char results[] = {shared_letter(outcome, outcome == HOLD
+			? SCOPE_UPSTREAM : SCOPE_MESSAGE), '\0'};
 		struct run_case c = {
 			.name = dot_cases[i].reply ? dot_cases[i].reply : "",
 			.to = "a@y", .results = results,
@@ -804,7 +872,7 @@ interrupt_body(const struct peer_step *step, int64_t timeout,
 	assert_true(peer.log.len < 512 * KIB);
 	assert_int_equal(v->stage, STAGE_BODY);
 	assert_false(v->maybe_delivered);
-	results[0] = "WSLHN"[v->outcome];
+	results[0] = shared_letter(v->outcome, v->scope);
 	check_results(m, results);
 	message_free(m);
 	buf_free(&peer.log);
