@@ -46,6 +46,7 @@ add_recipient(struct buf *out, const struct recipient *r)
 		buf_addf(out, "%d ", r->code);
 	buf_add_printable(out, reply, strlen(reply), REPLY_MAX);
 	buf_adds(out, "\r\n");
+	notice_add_hint(out, "       ", r);
 }
 
 void

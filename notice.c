@@ -134,23 +134,11 @@ introduce(struct notice *n)
 	    n->failed->id);
 }
 
+/* Words, each with the blanks before it, folded where these are; without an
+ * indent, unfolding gives the same text again. */
 static void
-add_for_person(struct notice *n, const struct recipient *r)
-{
-	struct buf *out = &n->text, reply = {0};
-
-	add_reply(&reply, r);
-	buf_adds(out, "\r\n<");
-	add_address(out, r->address);
-	buf_addf(out, ">\r\n    %s\r\n",
-	    reply.len ? reply.data : "(no reply is known)");
-	buf_free(&reply);
-}
-
-/* Words, each with the blanks before it, folded where these are, so that
- * unfolding gives the same text again. */
-static void
-add_folded(struct buf *out, const char *name, const char *words)
+add_folded(struct buf *out, const char *name, const char *indent,
+    const char *words)
 {
 	size_t start = out->len;
 
@@ -162,11 +150,41 @@ add_folded(struct buf *out, const char *name, const char *words)
 		if (out->len - start + len > FOLD_WIDTH) {
 			buf_adds(out, "\r\n");
 			start = out->len;
+			buf_adds(out, indent);
 		}
 		buf_add(out, words, len);
 		words += len;
 	}
 	buf_adds(out, "\r\n");
+}
+
+void
+notice_add_hint(struct buf *out, const char *indent, const struct recipient *r)
+{
+	const char *hint = reply_hint(r->code, r->reply ? r->reply : "");
+	struct buf name = {0}, words = {0};
+
+	if (!hint)
+		return;
+	buf_addf(&name, "%s Hint:", indent);
+	buf_addf(&words, " %s", hint);
+	add_folded(out, name.data, indent, words.data);
+	buf_free(&name);
+	buf_free(&words);
+}
+
+static void
+add_for_person(struct notice *n, const struct recipient *r)
+{
+	struct buf *out = &n->text, reply = {0};
+
+	add_reply(&reply, r);
+	buf_adds(out, "\r\n<");
+	add_address(out, r->address);
+	buf_addf(out, ">\r\n    %s\r\n",
+	    reply.len ? reply.data : "(no reply is known)");
+	notice_add_hint(out, "   ", r);
+	buf_free(&reply);
 }
 
 /* RFC 3464 section 2.3.6: what no SMTP reply stands behind is not of type
@@ -181,7 +199,7 @@ add_diagnostic(struct buf *out, const struct recipient *r)
 	if (words.len > 1)
 		add_folded(out, r->code > 0 ? "Diagnostic-Code: smtp;"
 					    : "Diagnostic-Code: X-smarthost;",
-		    words.data);
+		    "", words.data);
 	buf_free(&words);
 }
 

@@ -2,7 +2,9 @@
 #ifndef NOTICE_H
 #define NOTICE_H
 
+struct buf;
 struct message;
+struct recipient;
 
 /* What a delivery status notification needs to know besides the message. */
 struct notice_settings {
@@ -38,6 +40,11 @@ struct message *notice_make(const struct message *failed,
 /* Who gets it, as in the table; NULL: nobody. */
 const char *notice_reader(const struct message *failed,
     const struct notice_settings *);
+
+/* Appends what a person can do about the recipient's reply, if that is known,
+ * on lines that begin with the indent and a blank. */
+void notice_add_hint(struct buf *, const char *indent,
+    const struct recipient *);
 
 /* What every notice has, this one or a digest: envelope, From and To; and,
  * behind a Subject, Date, Message-ID and the mark of a machine's reply. */

@@ -157,7 +157,9 @@ report_failed(const struct message *m, const char *note)
 		if (r->outcome == NEVER)
 			log_event(LEVEL_ERROR, "bounced", "id", m->id, "from",
 			    *m->sender ? m->sender : "<>", "to", r->address,
-			    "reply", r->reply, "note", note, NULL);
+			    "reply", r->reply, "hint",
+			    r->reply ? reply_hint(r->code, r->reply) : NULL,
+			    "note", note, NULL);
 	}
 }
 

@@ -370,6 +370,7 @@ static const char whole[] =
     "\r\n"
     "<a@x.example>\r\n"
     "    550 5.1.1 No such user here\r\n"
+    "    Hint: the recipient's address does not exist; check its spelling\r\n"
     "\r\n"
     "<d@x.example>\r\n"
     "    554 Refused\r\n"
@@ -664,6 +665,41 @@ check_result(const struct result_case *t)
 	free(person);
 	message_free(n);
 	message_free(m);
+}
+
+/* A hint of several lines, whose words are those of reply_hint(). */
+static void
+test_hint(void **state)
+{
+	const char *reply = "5.7.8 Username and Password not accepted.";
+	struct message *n, *m = usual_message();
+	struct buf hint = {0}, wanted = {0};
+	struct parsed p;
+	const char *at;
+
+	(void)state;
+	add_result(m, "a@x", NEVER, 535, reply);
+	add_result(m, "b@x", NEVER, 550, "5.7.1 no");
+	n = notice_make(m, &plain);
+	parse(&p, n);
+	at = memmem(p.parts[0].content, p.parts[0].content_len,
+	    BYTES("\r\n    Hint: "));
+	assert_non_null(at);
+	buf_addf(&wanted, "Hint: %s", reply_hint(535, reply));
+	for (at += 6; memcmp(at, "\r\n\r\n", 4) != 0; at++)
+		if (memcmp(at, "\r\n    ", 6) == 0)
+			at += 5, buf_addc(&hint, ' ');
+		else
+			buf_addc(&hint, *at);
+	assert_string_equal(hint.data, wanted.data);
+	assert_int_equal(count_lines(&p.parts[0], "    550 5.7.1 no\r\n"), 1);
+	assert_null(memmem(at, (size_t)(p.parts[0].content +
+	    p.parts[0].content_len - at), BYTES("Hint")));
+	parsed_free(&p);
+	message_free(n);
+	message_free(m);
+	buf_free(&hint);
+	buf_free(&wanted);
 }
 
 static void
@@ -1062,6 +1098,7 @@ main(void)
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_no_notice_about_a_notice),
 		cmocka_unit_test(test_nothing_to_tell),
+		cmocka_unit_test(test_hint),
 		cmocka_unit_test(test_results),
 		cmocka_unit_test(test_long_replies),
 		cmocka_unit_test(test_reply_is_cut),
