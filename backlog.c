@@ -20,6 +20,7 @@ enum {
 	SECOND = 1000,
 	MINUTE = 60 * SECOND,
 	TROUBLE_PAUSE = MINUTE,  /* for a file that cannot be read now */
+	YIELD_PAUSE = 10 * SECOND,
 	FOUND_MAX = 512,         /* files, between two looks at the lock */
 };
 
@@ -213,6 +214,11 @@ put_in_line(struct queue *q, struct submission *s, int64_t *when)
 	if (q->stopping || pauses_hold(&q->senders, s->message->sender, *when,
 			       when, &reason))
 		return false;
+	if (schedule_next(&q->schedule) >= 0 &&
+	    schedule_next(&q->schedule) <= *when && line_should_yield(q, s)) {
+		*when += YIELD_PAUSE;
+		return false;
+	}
 	if (!line_find(q, s))
 		return false;
 	line_staff(q);

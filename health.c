@@ -33,6 +33,12 @@ health_may_try(struct health *h, int64_t now)
 	return true;
 }
 
+bool
+health_knows(const struct health *h, const char *id)
+{
+	return h->down && strcmp(h->failed_last, id) == 0;
+}
+
 int64_t
 health_opens(const struct health *h, int64_t now)
 {
@@ -135,6 +141,7 @@ health_saw(struct health *h, const struct verdict *v, const char *id,
 			return HEALTH_AS_BEFORE;
 		h->probing = false;
 		count_failure(h, v, now);
+		snprintf(h->failed_last, sizeof(h->failed_last), "%s", id);
 		return was_down ? HEALTH_AS_BEFORE : HEALTH_WENT_DOWN;
 	}
 	h->probing = false;

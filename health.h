@@ -27,6 +27,8 @@ struct health {
 	char suspect[QUEUE_ID_SIZE]; /* the last message that lost its
 	                              * connection behind MAIL */
 
+	char failed_last[QUEUE_ID_SIZE]; /* what it was down for */
+
 	/* Why it is down: HOLD if a person has to see to it, else LATER. */
 	enum outcome outcome;
 	const char *hint;
@@ -40,6 +42,10 @@ void health_init(struct health *, bool keeps_mail);
 /* Whether a message may be tried now; while the upstream is down, a yes makes
  * this message the probe until health_saw() or health_probe_ended(). */
 bool health_may_try(struct health *, int64_t now);
+
+/* Whether another message would tell more: the upstream is down, and this is
+ * the one that found it so. */
+bool health_knows(const struct health *, const char *id);
 
 /* From when on health_may_try() would say yes; INT64_MAX while a probe is on
  * its way. */

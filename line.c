@@ -230,6 +230,18 @@ identify(const struct message *m, char key[QUEUE_ID_SIZE])
 	    (unsigned long long)m->body.size % 1000000000000000);
 }
 
+bool
+line_should_yield(const struct queue *q, const struct submission *s)
+{
+	char key[QUEUE_ID_SIZE];
+
+	identify(s->message, key);
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		if (health_knows(&q->lines[i].health, key))
+			return true;
+	return false;
+}
+
 /* Whether the upstream's health has something to learn from it: while it is
  * down, only the probe's failure is news. */
 static bool

@@ -89,6 +89,8 @@ pauses_add(struct pauses *p, const char *sender, const struct verdict *v,
 	there->length = there->length ? 2 * there->length : FIRST;
 	if (there->length > LONGEST)
 		there->length = LONGEST;
+	if (v->pause)
+		there->length = v->pause;
 	there->until = now + there->length;
 	there->verdict = *v;
 }

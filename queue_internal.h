@@ -111,6 +111,10 @@ void line_remove(struct line *, struct submission *);
 struct submission *line_take(struct line *);
 unsigned line_waiting(const struct line *);
 
+/* Whether an upstream is down, and another message should be the next to see
+ * whether it is back: this one may be what it chokes on. */
+bool line_should_yield(const struct queue *, const struct submission *);
+
 /* Starts the couriers that the lines need, and gives up the lock while it
  * does. */
 void line_staff(struct queue *);

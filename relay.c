@@ -87,6 +87,7 @@ delivery_send(struct delivery *d, struct message *m,
 	smtp_deliver(d->smtp, m, terms, v);
 	if (smtp_was_stale(d->smtp)) {
 		hang_up(d);
+		message_forget_results(m);
 		if (delivery_prepare(d, terms->deadline, v))
 			smtp_deliver(d->smtp, m, terms, v);
 	}

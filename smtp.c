@@ -163,16 +163,15 @@ smtp_open_on(struct smtp *s, struct conn *c, int64_t deadline,
 	return open_conversation(s, v) && finish_open(s, v);
 }
 
-/* A fault on the first command of a connection that has served before: the
- * relay has closed it meanwhile, which says nothing about this message. */
+/* The relay wants another connection than this one, which has served before,
+ * or has closed it meanwhile: that says nothing about this message. */
 static bool
 looks_stale(const struct smtp *s, const struct verdict *v)
 {
-	if (s->transactions == 0 || v->stage != STAGE_MAIL ||
-	    v->outcome == SENT)
+	if (s->transactions == 0 || v->outcome == SENT || v->maybe_delivered)
 		return false;
-	return v->code == 0 || v->code == 421 ||
-	    v->advice == ADVICE_RECONNECT;
+	return v->advice == ADVICE_RECONNECT ||
+	    (v->stage == STAGE_MAIL && (v->code == 0 || v->code == 421));
 }
 
 /* What must be true before a word of the envelope is said. */

@@ -139,7 +139,7 @@ sum_up(const struct transaction *t, struct verdict *v)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct recipient *r = t->recipients[i];
 
-		if (r->outcome == WAITING)
+		if (!r || r->outcome == WAITING)
 			continue;
 		reply_judge(&each, STAGE_RCPT, r->code, r->reply);
 		if (weight(t, &each) > heaviest) {
@@ -160,19 +160,34 @@ sum_up(const struct transaction *t, struct verdict *v)
 		    code ? "" : " ", worst->reply + code);
 }
 
-/* Takes over what was said to MAIL and RCPT. False if there is nobody to
- * send to, or not everybody where that is demanded. */
+static size_t
+count_accepted(const struct transaction *t)
+{
+	size_t accepted = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		accepted += t->answers[i + 1].code < 300;
+	return accepted;
+}
+
+/* Takes over what was said to MAIL and RCPT. Who has merely no place in this
+ * transaction leaves it and goes on waiting (RFC 5321 section 4.5.3.1.10).
+ * False if there is nobody to send to, or not everybody where that is
+ * demanded. */
 static bool
 judge_envelope(struct transaction *t, struct verdict *v)
 {
+	size_t accepted = count_accepted(t);
 	struct verdict each;
-	size_t accepted = 0;
 
 	if (!chat_judge(v, STAGE_MAIL, &t->answers[0]))
 		return false;
 	for (size_t i = 0; i < t->count; i++) {
 		if (chat_judge(&each, STAGE_RCPT, &t->answers[i + 1]))
-			accepted++;
+			continue;
+		if (each.advice == ADVICE_SPLIT && accepted &&
+		    !t->all_or_nothing)
+			t->recipients[i] = NULL;
 		else
 			recipient_set(t->recipients[i], each.outcome,
 			    each.code, each.text);
@@ -389,7 +404,7 @@ static void
 settle_accepted(struct transaction *t, const struct verdict *v)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i]->outcome == WAITING)
+		if (t->recipients[i] && t->recipients[i]->outcome == WAITING)
 			recipient_set(t->recipients[i], v->outcome, v->code,
 			    v->text);
 }

@@ -21,7 +21,7 @@ struct transaction {
 	size_t recipients_max;  /* of those waiting, the first; 0: all */
 	bool left_open;         /* the relay needs a RSET before the next one */
 
-	struct recipient **recipients;
+	struct recipient **recipients; /* NULL: has left it */
 	size_t count;
 	bool data_asked;        /* DATA went with the envelope */
 	struct answer *answers; /* to MAIL, each RCPT, DATA */
