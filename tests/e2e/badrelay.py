@@ -687,6 +687,8 @@ class Session:
             return
         self._count += 1
         normal = self.relay.recipients.get(found[1], "250 2.1.5 ok")
+        if len(self._recipients) == self.relay.recipients_max:
+            normal = "452 4.5.3 too many recipients"
         step = {1: "rcpt", 2: "rcpt2"}.get(self._count, "rcptn")
         if self.answer(step, normal):
             self._recipients.append(found[1])
@@ -746,7 +748,8 @@ class BadRelay:
                  keywords=(), recipients=None, replies=None, patience=0.0,
                  group_wait=False, offer_starttls="STARTTLS",
                  starttls_reply="220 2.0.0 go ahead", user=USER,
-                 password=PASSWORD, receive_buffer=None, data_anyway=False):
+                 password=PASSWORD, receive_buffer=None, data_anyway=False,
+                 recipients_max=None):
         self.fault = fault
         self.fault_hit = 0
         self.tls, self.implicit = tls, implicit
@@ -754,6 +757,7 @@ class BadRelay:
         self.pipelining, self.eightbit = pipelining, eightbit
         self.size, self.keywords = size, keywords
         self.recipients = recipients or {}  # address: reply to its RCPT
+        self.recipients_max = recipients_max  # in one transaction
         self.replies = replies or {}        # step: reply, always
         self.patience = patience  # seconds to look for bytes sent too early
         self.group_wait = group_wait

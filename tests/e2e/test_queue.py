@@ -264,6 +264,26 @@ def test_many_recipients(start, kept, nobody_there, relay, spool):
     spool.assert_empty()
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("delivery", ["direct", "queue"])
+def test_the_relay_takes_few_at_a_time(delivery, pipelining, start, kept,
+                                       relay, spool):
+    """UX-24: who has no place in a transaction is in the next one, at once;
+    a refusal among them is one recipient's."""
+    names = [f"r{number}@example.test" for number in range(8)]
+    one = relay(recipients_max=3, pipelining=pipelining,
+                recipients={names[4]: "550 5.1.1 no such user"})
+    daemon = start(kept(one, {"queue": {"delivery": delivery}}))
+    reply = send(daemon, recipients=names)
+    assert reply.code == 250, reply
+    one.wait_messages(4)
+    daemon.stop()
+    sent = [message.recipients for message in one.messages]
+    assert sent[:3] == [names[:3], [names[3], *names[5:7]], names[7:]]
+    assert sent[3] == ["a@example.test"]
+    spool.assert_empty()
+
+
 @pytest.mark.parametrize("delivery", ["direct", "queue"])
 def test_the_relay_is_there(delivery, start, kept, relay, spool):
     """Nothing stays behind; delivery = queue is as prompt."""
