@@ -139,7 +139,7 @@ config_free(struct config *config)
 	free(config->run_as);
 	free(config->listen.socket);
 	free(config->listen.control);
-	words_free(&config->listen.addresses);
+	endpoints_free(&config->listen.addresses);
 	access_free(&config->listen.allow);
 	free(config->queue.directory);
 	buf_free(&config->warnings);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "access.h"
 #include "buf.h"
@@ -17,9 +18,16 @@ enum auth_choice {
 	AUTH_AUTO, AUTH_PLAIN, AUTH_LOGIN, AUTH_CRAM_MD5, AUTH_NONE
 };
 
-/* A list of words, split on commas and blanks. */
-struct words {
-	char **word;
+/* Where to listen: as it was written, and what that says. An IPv4-mapped IPv6
+ * address is the IPv4 one. */
+struct endpoint {
+	char *text;                /* "127.0.0.1:25", "[::1]:25" */
+	struct sockaddr_storage address;
+	socklen_t size;            /* of the address */
+};
+
+struct endpoints {
+	struct endpoint *list;
 	size_t count;
 };
 
@@ -57,7 +65,7 @@ struct listen_config {
 	bool socket_is_default;
 	char *control;             /* path, or NULL when set to none, or when
 	                            * socket is and this is not set */
-	struct words addresses;    /* "127.0.0.1:25", "[::1]:25" */
+	struct endpoints addresses;
 	struct access allow;
 	uint64_t max_message;      /* bytes */
 	unsigned max_recipients;

@@ -199,8 +199,32 @@ is_port(const char *s)
 	    strtol(s, NULL, 10) <= UINT16_MAX;
 }
 
-bool
-read_listener(const char *s, struct sockaddr_storage *address)
+/* An IPv4-mapped address stands for the IPv4 one: whoever wrote it means that,
+ * and no socket for IPv6 alone can be bound to it. */
+static void
+set_port(struct endpoint *e, uint16_t port)
+{
+	bool is_ipv6 = e->address.ss_family == AF_INET6;
+	struct sockaddr_in6 ipv6;
+	struct sockaddr_in ipv4;
+
+	memcpy(&ipv4, &e->address, sizeof(ipv4));
+	memcpy(&ipv6, &e->address, sizeof(ipv6));
+	if (is_ipv6 && IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
+		ipv4 = (struct sockaddr_in){.sin_family = AF_INET};
+		memcpy(&ipv4.sin_addr, ipv6.sin6_addr.s6_addr + 12,
+		    sizeof(ipv4.sin_addr));
+		is_ipv6 = false;
+	}
+	ipv4.sin_port = ipv6.sin6_port = htons(port);
+	e->size = is_ipv6 ? sizeof(ipv6) : sizeof(ipv4);
+	memset(&e->address, 0, sizeof(e->address));
+	memcpy(&e->address, is_ipv6 ? (void *)&ipv6 : &ipv4, e->size);
+}
+
+/* All of the endpoint but its text. */
+static bool
+read_listener(const char *s, struct endpoint *e)
 {
 	const char *colon = strrchr(s, ':');
 	bool brackets = *s == '[';
@@ -214,17 +238,34 @@ read_listener(const char *s, struct sockaddr_storage *address)
 		return false;
 	memcpy(host, s + brackets, len);
 	host[len] = '\0';
-	return read_ip(host, address) &&
-	    (address->ss_family == AF_INET6) == brackets;
+	if (!read_ip(host, &e->address) ||
+	    (e->address.ss_family == AF_INET6) != brackets)
+		return false;
+	set_port(e, (uint16_t)strtol(colon + 1, NULL, 10));
+	return true;
 }
 
 void
+endpoints_free(struct endpoints *endpoints)
+{
+	for (size_t i = 0; i < endpoints->count; i++)
+		free(endpoints->list[i].text);
+	free(endpoints->list);
+	*endpoints = (struct endpoints){0};
+}
+
+/* A list, split on commas and blanks. */
+struct words {
+	char **word;
+	size_t count;
+};
+
+static void
 words_free(struct words *words)
 {
 	for (size_t i = 0; i < words->count; i++)
 		free(words->word[i]);
 	free(words->word);
-	*words = (struct words){0};
 }
 
 static struct words
@@ -279,14 +320,19 @@ parse_allow(const struct input *in)
 	return good;
 }
 
+/* Each word; or what is wrong with the first that is none. */
 static bool
-check_listeners(const struct words *words, struct buf *why)
+add_listeners(struct endpoints *endpoints, const struct words *words,
+    struct buf *why)
 {
-	struct sockaddr_storage address;
+	struct endpoint e = {0};
 	size_t i = 0;
 
-	while (i < words->count && read_listener(words->word[i], &address))
-		i++;
+	endpoints->list = xcalloc(words->count + 1, sizeof(e));
+	for (; i < words->count && read_listener(words->word[i], &e); i++) {
+		e.text = xstrdup(words->word[i]);
+		endpoints->list[endpoints->count++] = e;
+	}
 	if (i < words->count)
 		buf_addf(why, "has %.60s in it, which is not an address and "
 		    "a port such as 127.0.0.1:25, [::1]:25 or, for every "
@@ -299,12 +345,14 @@ parse_listeners(const struct input *in)
 {
 	bool none = !strcmp(in->text, "none");
 	struct words words = split_words(none ? "" : in->text);
-	struct words *member = in->member;
-	bool good = words.count || none ? check_listeners(&words, in->why)
-	                                : input_refuse(in, "is an empty list");
+	struct endpoints *member = in->member, endpoints = {0};
+	bool good = words.count || none
+	    ? add_listeners(&endpoints, &words, in->why)
+	    : input_refuse(in, "is an empty list");
 
-	words_free(good ? member : &words);
+	words_free(&words);
+	endpoints_free(good ? member : &endpoints);
 	if (good)
-		*member = words;
+		*member = endpoints;
 	return good;
 }

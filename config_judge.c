@@ -123,20 +123,18 @@ is_wildcard(const struct sockaddr_storage *address)
 }
 
 static void
-judge_address(struct draft *draft, const char *listener)
+judge_address(struct draft *draft, const struct endpoint *listener)
 {
 	const struct access *allow = &draft->config->listen.allow;
 	const struct block *block = &draft->listen;
-	struct place place = block_place(block, "address", listener);
-	struct sockaddr_storage address;
+	struct place place = block_place(block, "address", listener->text);
 
-	read_listener(listener, &address);
-	if (access_is_loopback((struct sockaddr *)&address))
+	if (access_is_loopback((const struct sockaddr *)&listener->address))
 		return;
 	if (!block_where(block, "allow"))
 		draft_complain(draft, &place, "others than this machine can "
 		    "reach it; write allow, with the networks that may send");
-	else if (is_wildcard(&address) && lets_private_in(allow) &&
+	else if (is_wildcard(&listener->address) && lets_private_in(allow) &&
 	    !lets_strangers_in(allow))
 		draft_warn(draft, &place, "allow has every private network in "
 		    "it, and this is every interface; make sure that no "
@@ -179,7 +177,7 @@ judge_listen(struct draft *draft)
 		draft_complain(draft, &place, "without an address nobody "
 		    "could send anything; write socket or address");
 	for (size_t i = 0; i < listen->addresses.count; i++)
-		judge_address(draft, listen->addresses.word[i]);
+		judge_address(draft, &listen->addresses.list[i]);
 	place = block_place(block, "allow", NULL);
 	if (lets_strangers_in(&listen->allow))
 		draft_warn(draft, &place, "lets everybody send who can reach "

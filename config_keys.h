@@ -9,9 +9,9 @@
 /* The sections, their keys, and what a key takes; for config*.c only. */
 
 struct buf;
+struct endpoints;
 struct input;
 struct sockaddr_storage;
-struct words;
 
 enum { KEYS_MAX = 32 }; /* of one section */
 
@@ -91,7 +91,7 @@ bool parse_size(const struct input *);     /* uint64_t, detail: range */
 bool parse_time(const struct input *);     /* int64_t, detail: range in ms */
 bool parse_choice(const struct input *);   /* an enum, detail: choices */
 bool parse_flag(const struct input *);     /* bool, detail: choices */
-bool parse_listeners(const struct input *); /* struct words */
+bool parse_listeners(const struct input *); /* struct endpoints */
 bool parse_allow(const struct input *);    /* struct access */
 bool parse_password(const struct input *); /* struct secret */
 bool parse_password_file(const struct input *);
@@ -108,10 +108,9 @@ bool is_host_name(const char *);
 /* localhost, or a name that begins so and goes on with a dot. */
 bool is_localhost(const char *);
 
-/* Reads an address without a port, or one of listen's with it. */
+/* Reads an address without a port. */
 bool read_ip(const char *, struct sockaddr_storage *);
-bool read_listener(const char *, struct sockaddr_storage *);
 
-void words_free(struct words *);
+void endpoints_free(struct endpoints *);
 
 #endif

@@ -225,28 +225,21 @@ daemon_run(const char *config_path)
 	return status;
 }
 
-/* Connects to "host:port" of the configuration. */
 static struct conn *
-reach_address(const char *address)
+reach_address(const struct endpoint *e)
 {
-	char *text = xstrdup(address), *colon = strrchr(text, ':');
-	struct upstream self = {.family = FAMILY_ANY};
+	struct sockaddr_storage address = e->address;
+	const struct addrinfo there = {
+		.ai_family = address.ss_family,
+		.ai_addr = (struct sockaddr *)&address,
+		.ai_addrlen = e->size,
+	};
+	const struct upstream self = {.family = FAMILY_ANY};
 	struct buf ignored = {0};
-	struct addrinfo *list;
-	struct conn *c = NULL;
+	struct conn *c = dial_tcp(&self, &there,
+	    clock_now() + HEALTH_PATIENCE_MS, -1, &ignored);
 
-	*colon = '\0';
-	self.port = (uint16_t)atoi(colon + 1);
-	self.host = text + (text[0] == '[');
-	self.host[strcspn(self.host, "]")] = '\0';
-	list = dial_resolve(&self, &ignored);
-	if (list) {
-		c = dial_tcp(&self, list, clock_now() + HEALTH_PATIENCE_MS, -1,
-		    &ignored);
-		freeaddrinfo(list);
-	}
 	buf_free(&ignored);
-	free(text);
 	return c;
 }
 
@@ -255,13 +248,13 @@ reach_address(const char *address)
 static struct conn *
 reach(const struct config *config)
 {
-	const struct words *addresses = &config->listen.addresses;
+	const struct endpoints *addresses = &config->listen.addresses;
 	struct conn *c = NULL;
 
 	if (config->listen.socket)
 		c = dial_unix(config->listen.socket, -1);
 	if (!c && addresses->count)
-		c = reach_address(addresses->word[0]);
+		c = reach_address(&addresses->list[0]);
 	return c;
 }
 

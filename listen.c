@@ -7,7 +7,6 @@
 #include "listen.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -79,54 +78,27 @@ open_socket(const struct sockaddr *address, socklen_t len)
 	return -1;
 }
 
-/* "host:port" and "[host]:port", which the configuration has checked. */
-static struct addrinfo *
-resolve(const char *text)
-{
-	struct addrinfo hints = {
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
-	};
-	const char *colon = strrchr(text, ':');
-	bool bracket = text[0] == '[';
-	struct addrinfo *list = NULL;
-	char *host;
-
-	if (!colon || colon - text < (bracket ? 2 : 0))
-		return NULL;
-	host = xstrndup(text + bracket, (size_t)(colon - text) - 2 * bracket);
-	if (getaddrinfo(host, colon + 1, &hints, &list) != 0)
-		list = NULL;
-	free(host);
-	return list;
-}
-
 static bool
-open_address(struct listener *l, const char *text, struct buf *why)
+open_address(struct listener *l, const struct endpoint *e, struct buf *why)
 {
-	struct addrinfo *address = resolve(text);
+	int fd = open_socket((const struct sockaddr *)&e->address, e->size);
 	struct sockaddr_storage bound = {0};
 	socklen_t len = sizeof(bound);
 	struct buf name = {0};
-	int fd = -1;
 
-	errno = EINVAL;
-	if (address)
-		fd = open_socket(address->ai_addr, address->ai_addrlen);
-	if (fd >= 0) {
-		getsockname(fd, (struct sockaddr *)&bound, &len);
-		dial_add_address(&name, (struct sockaddr *)&bound);
-		add_socket(l, fd, name.data);
-	} else {
-		buf_addf(why, "cannot listen on %s: %s", text, strerror(errno));
+	if (fd < 0) {
+		buf_addf(why, "cannot listen on %s: %s", e->text,
+		    strerror(errno));
 		if (errno == EACCES)
 			buf_adds(why, "; ports below 1024 need root or "
 				      "CAP_NET_BIND_SERVICE");
+		return false;
 	}
-	if (address)
-		freeaddrinfo(address);
+	getsockname(fd, (struct sockaddr *)&bound, &len);
+	dial_add_address(&name, (struct sockaddr *)&bound);
+	add_socket(l, fd, name.data);
 	buf_free(&name);
-	return fd >= 0;
+	return true;
 }
 
 /* Clears the way for our socket: one that nobody answers is left over from a
@@ -218,7 +190,7 @@ struct listener *
 listen_open(const struct config *config, struct buf *why)
 {
 	struct listener *l = xcalloc(1, sizeof(*l));
-	const struct words *addresses = &config->listen.addresses;
+	const struct endpoints *addresses = &config->listen.addresses;
 	bool ok;
 
 	l->config = config;
@@ -227,7 +199,7 @@ listen_open(const struct config *config, struct buf *why)
 	thread_cond_init(&l->ended);
 	ok = open_local(l, why);
 	for (size_t i = 0; ok && i < addresses->count; i++)
-		ok = open_address(l, addresses->word[i], why);
+		ok = open_address(l, &addresses->list[i], why);
 	if (ok)
 		return l;
 	listen_free(l);

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from badrelay import Fault
-from harness import CONFIG, SANITIZED, WAIT, Conversation, message
+from harness import (CONFIG, SANITIZED, WAIT, Conversation, message,
+                     run)
 
 GOOD_END = b"\r\n.\r\n"
 NEXT = (b"MAIL FROM:<evil@example.test>\r\nRCPT TO:<evil@example.test>\r\n"
@@ -752,6 +753,33 @@ def test_several_listeners(start, sections, relay):
     assert len(daemon.addresses) == 2
     for address in [*daemon.addresses, daemon.socket]:
         assert converse(address, b"\r\nx\r\n.\r\n") == [250]
+
+
+def test_mapped_address(start, sections, relay):
+    """An IPv4-mapped address is the IPv4 one: served, and loopback."""
+    daemon = start(sections(relay(), {"listen": {
+        "address": "[::ffff:127.0.0.1]:0"}}))
+    assert daemon.address[0] == "127.0.0.1"
+    assert converse(daemon.address, b"\r\nx\r\n.\r\n") == [250]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "[::1]",
+                                    "[::ffff:127.0.0.1]", "0.0.0.0"])
+def test_health_through_the_address(listen, start, sections, relay):
+    """Where there is no socket."""
+    family = socket.AF_INET6 if listen == "[::1]" else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((listen.strip("[]").replace("::ffff:", ""), 0))
+        except OSError:
+            pytest.skip("no such address here")
+        port = probe.getsockname()[1]
+    daemon = start(sections(relay(), {"listen": {
+        "socket": "none", "allow": "loopback",
+        "address": f"{listen}:{port}"}}))
+    assert run("-c", daemon.config, "health").status == 0
+    assert daemon.stop() == 0
+    assert run("-c", daemon.config, "health").status == 1
 
 
 def test_port_in_use(start, sections, relay):

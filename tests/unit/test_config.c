@@ -4,6 +4,8 @@
  * to, and the sentence for each thing that is refused. Whatever is a password
  * here holds the word hunter2, and no sentence may hold that.
  */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -271,8 +273,8 @@ test_every_key(void **state)
 	assert_false(c->listen.socket_is_default);
 	assert_string_equal(c->listen.control, "/tmp/c");
 	assert_int_equal(c->listen.addresses.count, 3);
-	assert_string_equal(c->listen.addresses.word[1], "[::1]:0");
-	assert_string_equal(c->listen.addresses.word[2], "192.0.2.1:2525");
+	assert_string_equal(c->listen.addresses.list[1].text, "[::1]:0");
+	assert_string_equal(c->listen.addresses.list[2].text, "192.0.2.1:2525");
 	assert_int_equal(c->listen.allow.count, 2);
 	assert_int_equal(c->listen.max_message, 10240);
 	assert_int_equal(c->listen.max_recipients, 1);
@@ -630,6 +632,7 @@ static const struct refusal refusals[] = {
 	{RELAY "[listen]\naddress = 0.0.0.0:25\n", "others than this machine"},
 	{RELAY "[listen]\naddress = [::]:25\n", "others than this machine"},
 	{RELAY "[listen]\naddress = [::ffff:10.0.0.1]:25\n", "others than"},
+	{RELAY "[listen]\naddress = [::ffff:0.0.0.0]:25\n", "others than"},
 	{RELAY "[listen]\nsocket = none\n", "[listen] socket = \"none\": "
 	    "without an address nobody could send anything"},
 	{RELAY "[listen]\nsocket = none\naddress = none\n", "without an "
@@ -679,10 +682,13 @@ static const struct refusal warnings[] = {
 	    "address = \"0.0.0.0:25\": allow has every private network"},
 	{RELAY "[listen]\naddress = [::]:25\nallow = private\n",
 	    "allow has every private network"},
+	{RELAY "[listen]\naddress = [::ffff:0.0.0.0]:25\nallow = private\n",
+	    "every private network"},
 	{RELAY "[listen]\naddress = 10.0.0.1:25\nallow = private\n", NULL},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 10.0.0.0/8\n", NULL},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = loopback\n", NULL},
 	{RELAY "[listen]\naddress = 127.0.0.1:25 [::1]:25\n", NULL},
+	{RELAY "[listen]\naddress = [::ffff:127.0.0.1]:25\n", NULL},
 	{RELAY "[queue]\ndirectory = /var/spool/smarthost\n", NULL},
 	{RELAY "[queue]\ndirectory = none\n", NULL},
 };
@@ -872,6 +878,48 @@ test_own_hostname(void **state)
 	assert_int_equal(c->hostname_is_qualified, c->upstreams->ehlo != NULL);
 	if (c->hostname_is_qualified)
 		assert_non_null(strchr(c->hostname, '.'));
+	run_end(&run);
+}
+
+/* The address in it as text, without brackets. */
+static const char *
+endpoint_text(const struct endpoint *e, char text[static 80])
+{
+	char host[INET6_ADDRSTRLEN];
+	struct sockaddr_in6 ipv6;
+	struct sockaddr_in ipv4;
+	bool wide = e->address.ss_family == AF_INET6;
+
+	memcpy(&ipv6, &e->address, sizeof(ipv6));
+	memcpy(&ipv4, &e->address, sizeof(ipv4));
+	assert_int_equal(e->size, wide ? sizeof(ipv6) : sizeof(ipv4));
+	inet_ntop(e->address.ss_family, wide ? (void *)&ipv6.sin6_addr
+	                                     : (void *)&ipv4.sin_addr, host,
+	    sizeof(host));
+	snprintf(text, 80, "%s %u", host,
+	    (unsigned)ntohs(wide ? ipv6.sin6_port : ipv4.sin_port));
+	return text;
+}
+
+/* What is listened on is what was written; an IPv4-mapped address is the IPv4
+ * one, as it could not be bound otherwise. */
+static void
+test_listeners(void **state)
+{
+	static const char *const expected[] = {"127.0.0.1 25", "::1 0",
+		"192.0.2.1 65535", "127.0.0.1 26", "2001:db8::1 27"};
+	struct run run = run_good(RELAY "[listen]\naddress = 127.0.0.1:25 "
+	    "[::1]:0, 192.0.2.1:65535 [::ffff:127.0.0.1]:26 "
+	    "[2001:db8::1]:27\nallow = private\n", NULL);
+	const struct endpoints *addresses = &run.config.listen.addresses;
+	char text[80];
+
+	(void)state;
+	assert_int_equal(addresses->count, COUNT(expected));
+	for (size_t i = 0; i < COUNT(expected); i++)
+		assert_string_equal(endpoint_text(&addresses->list[i], text),
+		    expected[i]);
+	assert_string_equal(addresses->list[3].text, "[::ffff:127.0.0.1]:26");
 	run_end(&run);
 }
 
@@ -1116,7 +1164,7 @@ test_environment_wins(void **state)
 	assert_string_equal(c->upstreams[1].host, "second");
 	assert_int_equal(c->upstreams[1].port, 2525);
 	assert_int_equal(c->listen.addresses.count, 1);
-	assert_string_equal(c->listen.addresses.word[0], "127.0.0.1:2");
+	assert_string_equal(c->listen.addresses.list[0].text, "127.0.0.1:2");
 	assert_int_equal(c->listen.allow.count, 2);
 	assert_int_equal(c->listen.allow.networks[0].bits, 96 + 8);
 	assert_int_equal(c->queue.direct_wait, 1000);
@@ -1408,6 +1456,7 @@ main(void)
 		cmocka_unit_test(test_provider_table),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_own_hostname),
+		cmocka_unit_test(test_listeners),
 		cmocka_unit_test(test_sockets),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_long_comment),
