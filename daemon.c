@@ -59,7 +59,8 @@ become(const char *name, struct buf *why)
 }
 
 /* The signal thread: the first SIGTERM or SIGINT makes the stop pipe readable
- * for everybody who waits. */
+ * for everybody who waits. Its only byte is the signal, for the log: nothing
+ * may come before the stop, least of all a log that is stuck. */
 struct stopper {
 	sigset_t signals;
 	int write_fd;
@@ -70,12 +71,13 @@ wait_for_signal(void *argument)
 {
 	struct stopper *s = argument;
 	int signal;
+	char byte;
 
 	while (sigwait(&s->signals, &signal) == 0 && signal == SIGHUP)
 		log_message(LEVEL_WARNING, "SIGHUP: this version does not "
 		    "reload; restart it to have it read its configuration");
-	log_event(LEVEL_INFO, "stopping", "signal",
-	    signal == SIGTERM ? "SIGTERM" : "SIGINT", NULL);
+	byte = (char)signal;
+	(void)!write(s->write_fd, &byte, 1);
 	close(s->write_fd);
 	free(s);
 	return NULL;
@@ -121,11 +123,15 @@ announce(const struct setup *s)
 
 /* SIGTERM has come: what can end in time ends, the rest ends with us. */
 static bool
-stop(struct listener *l, struct queue *q, int64_t timeout)
+stop(struct listener *l, struct queue *q, int stop_fd, int64_t timeout)
 {
 	int64_t deadline = clock_now() + timeout;
+	char signal = 0;
 
 	queue_stop(q);
+	(void)!read(stop_fd, &signal, 1);
+	log_event(LEVEL_INFO, "stopping", "signal",
+	    signal == SIGINT ? "SIGINT" : "SIGTERM", NULL);
 	return listen_wait_for_sessions(l, deadline) &&
 	    queue_wait_for_couriers(q, deadline);
 }
@@ -137,7 +143,7 @@ serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 
 	announce(s);
 	listen_run(l, q, stop_fd);
-	clean = stop(l, q, s->config.stop_timeout);
+	clean = stop(l, q, stop_fd, s->config.stop_timeout);
 	log_event(LEVEL_INFO, "stopped", "note",
 	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);
 	if (!clean)

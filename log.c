@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,22 +23,35 @@
 #include "buf.h"
 
 enum {
-	VALUE_MAX = 600, /* bytes of one value */
-	LINE_MAX_BYTES = 4000, /* below PIPE_BUF: a line is never torn */
-	PATIENCE_MS = 1000,
+	VALUE_MAX = 600, /* bytes of one value, as written */
+	PAIRS_MAX = 3900, /* of all; with what else goes on a line still below
+	                   * PIPE_BUF: a line is never torn */
+	PATIENCE = 1, /* seconds */
 };
 
 static struct {
 	enum log_target target;
 	enum log_format format;
 	enum log_level level;
+	int syslog;             /* a socket, once it is the target */
+	pthread_mutex_t turn;   /* to write to stderr */
 	atomic_uint dropped;
 	atomic_bool stuck;      /* the last line could not be written */
-} log_state;
+} log_state = {.turn = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const int level_priorities[] = {
 	LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
+
+static void
+open_syslog(void)
+{
+	static const struct timeval patience = {.tv_sec = PATIENCE};
+
+	log_state.syslog = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	(void)setsockopt(log_state.syslog, SOL_SOCKET, SO_SNDTIMEO, &patience,
+	    sizeof(patience));
+}
 
 void
 log_open(enum log_target target, enum log_format format, enum log_level level)
@@ -43,18 +60,18 @@ log_open(enum log_target target, enum log_format format, enum log_level level)
 	log_state.format = format;
 	log_state.level = level;
 	if (target == LOG_TO_SYSLOG)
-		openlog("smarthost", LOG_PID | LOG_NDELAY, LOG_MAIL);
+		open_syslog();
 }
 
 /* Between quotes: both formats take the JSON escapes. */
 static void
 add_quoted(struct buf *line, const char *value)
 {
-	size_t len = strlen(value);
+	size_t end = line->len + VALUE_MAX;
 
 	buf_addc(line, '"');
-	for (size_t i = 0; i < len && i < VALUE_MAX; i++) {
-		unsigned char c = (unsigned char)value[i];
+	for (; *value && line->len <= end; value++) {
+		unsigned char c = (unsigned char)*value;
 
 		if (c == '"' || c == '\\')
 			buf_addf(line, "\\%c", c);
@@ -63,7 +80,7 @@ add_quoted(struct buf *line, const char *value)
 		else
 			buf_addc(line, (char)c);
 	}
-	buf_adds(line, len > VALUE_MAX ? "...\"" : "\"");
+	buf_adds(line, *value ? "...\"" : "\"");
 }
 
 static bool
@@ -119,26 +136,69 @@ start_line(struct buf *line, enum log_level level, const char *event)
 	add_pair(line, "event", event);
 }
 
-/* A reader that does not read must not stop the mail: it is waited for once,
- * and then not again until it has read something. */
+/* RFC 3164. Not by syslog(3), which waits for a syslogd that does not read for
+ * as long as it does not; and each line goes to the name, not to a socket that
+ * we are connected to, so that a syslogd that was started anew is found. */
 static bool
-stderr_takes_a_line(void)
+write_to_syslog(enum log_level level, const struct buf *line)
 {
-	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	const struct sockaddr_un there = {
+		.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+	int flags = atomic_load(&log_state.stuck) ? MSG_DONTWAIT : 0;
+	time_t now = time(NULL);
+	struct buf packet = {0};
+	struct tm local;
+	char date[32];
+	bool written;
 
-	return poll(&fd, 1, atomic_load(&log_state.stuck) ? 0
-							  : PATIENCE_MS) == 1;
+	localtime_r(&now, &local);
+	strftime(date, sizeof(date), "%b %e %H:%M:%S", &local);
+	buf_addf(&packet, "<%d>%s smarthost[%d]: %s",
+	    LOG_MAIL | level_priorities[level], date, (int)getpid(),
+	    line->data);
+	written = sendto(log_state.syslog, packet.data, packet.len,
+	    flags | MSG_NOSIGNAL, (const struct sockaddr *)&there,
+	    sizeof(there)) >= 0;
+	atomic_store(&log_state.stuck, !written);
+	buf_free(&packet);
+	return written;
 }
 
-static void
-write_line(struct buf *line)
+static bool
+take_turn(void)
 {
-	bool written = stderr_takes_a_line() &&
-	    write(STDERR_FILENO, line->data, line->len) >= 0;
+	struct timespec until;
 
-	atomic_store(&log_state.stuck, !written);
-	if (!written)
-		atomic_fetch_add(&log_state.dropped, 1);
+	if (atomic_load(&log_state.stuck))
+		return pthread_mutex_trylock(&log_state.turn) == 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PATIENCE;
+	return pthread_mutex_timedlock(&log_state.turn, &until) == 0;
+}
+
+/* A pipe that poll() calls writable takes one write of up to PIPE_BUF without
+ * waiting, and of two threads that were told so the second could wait for
+ * ever: so they take turns. Should another process fill the pipe behind our
+ * poll(), one thread waits in write() and all others give up their turns.
+ * (O_NONBLOCK would hold for everybody who has the same stderr, and a thread
+ * of its own would lose the last lines of a crash.) */
+static bool
+write_to_stderr(const struct buf *line)
+{
+	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	bool written = false;
+
+	if (take_turn()) {
+		int patience = atomic_load(&log_state.stuck) ? 0 : PATIENCE;
+
+		written = poll(&fd, 1, patience * 1000) == 1 &&
+		    write(STDERR_FILENO, line->data, line->len) >= 0;
+		atomic_store(&log_state.stuck, !written);
+		pthread_mutex_unlock(&log_state.turn);
+	} else {
+		atomic_store(&log_state.stuck, true);
+	}
+	return written;
 }
 
 static void
@@ -146,6 +206,7 @@ end_line(struct buf *line, enum log_level level)
 {
 	unsigned lost = atomic_exchange(&log_state.dropped, 0);
 	char count[16];
+	bool written;
 
 	if (lost) {
 		snprintf(count, sizeof(count), "%u", lost);
@@ -154,11 +215,13 @@ end_line(struct buf *line, enum log_level level)
 	if (log_state.format == LOG_AS_JSON)
 		buf_addc(line, '}');
 	if (log_state.target == LOG_TO_SYSLOG) {
-		syslog(level_priorities[level], "%s", line->data);
+		written = write_to_syslog(level, line);
 	} else {
 		buf_addc(line, '\n');
-		write_line(line);
+		written = write_to_stderr(line);
 	}
+	if (!written)
+		atomic_fetch_add(&log_state.dropped, lost + 1);
 	buf_free(line);
 }
 
@@ -183,7 +246,7 @@ log_event(enum log_level level, const char *event, ...)
 	while ((key = va_arg(pairs, const char *))) {
 		const char *value = va_arg(pairs, const char *);
 
-		if (value && line.len + VALUE_MAX < LINE_MAX_BYTES)
+		if (value && line.len + VALUE_MAX < PAIRS_MAX)
 			add_pair(&line, key, value);
 	}
 	va_end(pairs);

@@ -14,6 +14,7 @@ import array
 import contextlib
 import dataclasses
 import fcntl
+import io
 import json
 import os
 import pathlib
@@ -175,10 +176,11 @@ class Log:
 
 
 class Daemon:
-    """`smarthost run`, from start to stop."""
+    """`smarthost run`, from start to stop.  With a stderr of the test's own
+    there is no log to look at."""
 
     def __init__(self, place, sections=None, *, env=None, uid=None,
-                 wrapper=None, binary=BIN, options=()):
+                 wrapper=None, binary=BIN, options=(), stderr=None):
         self.place = place
         self.config = None
         command = [*(WRAPPER if wrapper is None else wrapper), str(binary)]
@@ -189,9 +191,9 @@ class Daemon:
             os.chown(self.config, uid, uid)
         self.process = subprocess.Popen(
             [*command, *options, "run"], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE,
             env=environment(env), cwd="/", **as_user(uid))
-        self.log = Log(self.process.stderr)
+        self.log = Log(self.process.stderr or io.BytesIO())
 
     def wait_ready(self):
         self.log.wait("started")
@@ -261,6 +263,16 @@ class Daemon:
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         return self.wait_exit()
+
+
+def with_mounts(*mounts):
+    """A wrapper (root only): the program in a mount namespace of its own,
+    with each (source, target) mounted in turn."""
+    script = ('while [ "$1" != -- ]; do mount --rbind "$1" "$2" || exit 99; '
+              'shift 2; done; shift; exec "$@"')
+    pairs = [str(path) for mount in mounts for path in mount]
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+            script, "sh", *pairs, "--", *WRAPPER]
 
 
 def as_user(uid):
