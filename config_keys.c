@@ -107,7 +107,7 @@ static const struct key listen_keys[] = {
 	{"max_recipients", parse_count, LISTEN(max_recipients), "1000",
 	    FROM_TO(1, 100000)},
 	{"max_clients", parse_count, LISTEN(max_clients), "256",
-	    FROM_TO(1, 10000)},
+	    FROM_TO(3, 10000)},
 	{"session_timeout", parse_time, LISTEN(session_timeout), "5m",
 	    FROM_TO(1, DAY)},
 	{"bare_newline", parse_flag, LISTEN(reject_bare_newline), "normalise",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Sockets, accept, one thread a connection, and an orderly stop. Refuses more
- * clients than it may have, keeps two places for the unix socket, and
- * survives the system running out of descriptors or threads.
+ * clients than it may have, and survives the system running out of descriptors
+ * or threads.
  */
 #include "listen.h"
 
@@ -23,14 +23,14 @@
 #include "conn.h"
 #include "dial.h"
 #include "message.h"
+#include "places.h"
 #include "session.h"
 #include "thread.h"
 
 enum {
 	BACKLOG = 512,
 	OVERFLOW_UID = 65534, /* anybody of another user namespace */
-	LOCAL_PLACES = 2,  /* that only the unix socket may use */
-	REST_MS = 100,     /* when the system has nothing left to give */
+	REST_MS = 100,        /* when the system has nothing left to give */
 };
 
 struct listener {
@@ -43,7 +43,7 @@ struct listener {
 	struct queue *queue;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
-	unsigned sessions;
+	struct places places;
 };
 
 /* --- Opening ----------------------------------------------------------- */
@@ -211,8 +211,21 @@ listen_open(const struct config *config, struct buf *why)
 struct guest {
 	struct listener *listener;
 	struct conn *conn;
+	bool local; /* came through the unix socket */
 	struct client client;
 };
+
+static void
+leave(struct guest *g)
+{
+	struct listener *l = g->listener;
+
+	pthread_mutex_lock(&l->lock);
+	places_leave(&l->places, g->local, g->client.uid);
+	pthread_cond_signal(&l->ended);
+	pthread_mutex_unlock(&l->lock);
+	free(g);
+}
 
 static void *
 run_session(void *argument)
@@ -222,11 +235,7 @@ run_session(void *argument)
 
 	session_run(g->conn, &g->client, l->config, l->queue);
 	conn_close(g->conn);
-	free(g);
-	pthread_mutex_lock(&l->lock);
-	l->sessions--;
-	pthread_cond_signal(&l->ended);
-	pthread_mutex_unlock(&l->lock);
+	leave(g);
 	return NULL;
 }
 
@@ -248,7 +257,8 @@ identify(struct guest *g, int fd, const struct sockaddr *peer)
 {
 	struct buf name = {0};
 
-	if (peer->sa_family == AF_UNIX) {
+	g->local = peer->sa_family == AF_UNIX;
+	if (g->local) {
 		identify_local(&g->client, fd);
 		return;
 	}
@@ -260,20 +270,16 @@ identify(struct guest *g, int fd, const struct sockaddr *peer)
 	buf_free(&name);
 }
 
-/* Whether there is a place for one more; it is taken at once. */
 static bool
-take_place(struct listener *l, bool local)
+take_place(struct guest *g)
 {
-	unsigned places = l->config->listen.max_clients;
-	bool free_place;
+	struct listener *l = g->listener;
+	bool taken;
 
-	if (!local)
-		places -= places > LOCAL_PLACES ? LOCAL_PLACES : 0;
 	pthread_mutex_lock(&l->lock);
-	free_place = l->sessions < places;
-	l->sessions += free_place;
+	taken = places_take(&l->places, g->local, g->client.uid);
 	pthread_mutex_unlock(&l->lock);
-	return free_place;
+	return taken;
 }
 
 static void
@@ -289,15 +295,15 @@ turn_away(int fd)
 static void
 start_session(struct listener *l, int fd, const struct sockaddr *peer)
 {
-	struct guest *g;
+	struct guest *g = xcalloc(1, sizeof(*g));
 
-	if (!take_place(l, peer->sa_family == AF_UNIX)) {
-		turn_away(fd);
-		return;
-	}
-	g = xcalloc(1, sizeof(*g));
 	g->listener = l;
 	identify(g, fd, peer);
+	if (!take_place(g)) {
+		turn_away(fd);
+		free(g);
+		return;
+	}
 	g->conn = conn_new(fd, l->fds[l->count].fd);
 	if (thread_start(run_session, g))
 		return;
@@ -305,10 +311,7 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer)
 			     "again later\r\n");
 	conn_flush(g->conn);
 	conn_close(g->conn);
-	free(g);
-	pthread_mutex_lock(&l->lock);
-	l->sessions--;
-	pthread_mutex_unlock(&l->lock);
+	leave(g);
 }
 
 /* Takes one connection. False when the system has nothing left to give, which
@@ -351,6 +354,7 @@ listen_run(struct listener *l, struct queue *queue, int stop_fd)
 	struct pollfd *stop = &l->fds[l->count];
 
 	l->queue = queue;
+	places_open(&l->places, l->config->listen.max_clients, geteuid());
 	*stop = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 	while (!stop->revents) {
 		bool rest = false;
@@ -373,9 +377,9 @@ listen_wait_for_sessions(struct listener *l, int64_t deadline)
 	bool all;
 
 	pthread_mutex_lock(&l->lock);
-	while (l->sessions && thread_wait(&l->ended, &l->lock, deadline))
+	while (l->places.taken && thread_wait(&l->ended, &l->lock, deadline))
 		;
-	all = l->sessions == 0;
+	all = l->places.taken == 0;
 	pthread_mutex_unlock(&l->lock);
 	return all;
 }
@@ -386,6 +390,7 @@ listen_free(struct listener *l)
 	close_sockets(l);
 	pthread_cond_destroy(&l->ended);
 	pthread_mutex_destroy(&l->lock);
+	places_free(&l->places);
 	free(l->fds);
 	free(l);
 }

@@ -2,18 +2,21 @@
 """The SMTP server: where a message ends, what commands are taken, what
 happens to clients that misbehave, limits, and the orderly stop."""
 
+import contextlib
 import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from badrelay import Fault
-from harness import (CONFIG, SANITIZED, WAIT, Conversation, message,
-                     run)
+from harness import (CONFIG, NOBODY, SANITIZED, WAIT, Conversation, as_user,
+                     message, run, sendmail)
 
 GOOD_END = b"\r\n.\r\n"
 NEXT = (b"MAIL FROM:<evil@example.test>\r\nRCPT TO:<evil@example.test>\r\n"
@@ -643,6 +646,65 @@ def test_max_clients(start, sections, relay):
         assert time.monotonic() < until
     for client in clients:
         client.close()
+
+
+CROWD = """
+import socket, sys
+crowd = []
+for _ in range(int(sys.argv[2])):
+    one = socket.socket(socket.AF_UNIX)
+    one.connect(sys.argv[1])
+    crowd.append(one)
+print(*(one.recv(3).decode() for one in crowd), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def crowd(path, count, uid):
+    """So many connections of that user; yields the codes of the greetings."""
+    with subprocess.Popen(
+            [sys.executable, "-c", CROWD, path, str(count)], cwd="/",
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            **as_user(uid)) as process:
+        yield process.stdout.readline().decode().split()
+        process.stdin.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs more than one user")
+def test_one_user_cannot_take_all_places(start, sections, relay):
+    """A quarter; others, root and the liveness probe still get through."""
+    one = relay()
+    daemon = start(sections(one))
+    with crowd(daemon.socket, 300, NOBODY) as codes:
+        assert codes == ["220"] * 64 + ["421"] * 236
+        with daemon.connect() as client:
+            assert client.greeting.code == 220
+        for uid in (0, 1234):
+            result = sendmail("b@example.test", uid=uid, stdin=message(),
+                              socket_path=daemon.socket)
+            assert result.status == 0, result.text
+        assert run("-c", daemon.config, "health").status == 0
+    assert one.copies() == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs more than one user")
+def test_root_gets_through(start, sections, relay):
+    """However many others there are."""
+    one = relay()
+    daemon = start(sections(one, {"listen": {"max_clients": "16"}}))
+    with contextlib.ExitStack() as stack:
+        for uid in (1001, 1002, 1003, 1004):
+            assert stack.enter_context(crowd(daemon.socket, 5, uid)) == [
+                "220"] * 4 + ["421"]
+        assert daemon.connect().greeting.code == 421
+        assert run("-c", daemon.config, "health").status == 0
+        with crowd(daemon.socket, 1, 1005) as codes:
+            assert codes == ["421"]
+        result = sendmail("b@example.test", stdin=message(),
+                          socket_path=daemon.socket)
+        assert result.status == 0, result.text
+    assert one.copies() == 1
 
 
 @pytest.mark.parametrize("state", ["greeted", "line", "data"])

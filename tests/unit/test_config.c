@@ -490,6 +490,7 @@ static const struct refusal refusals[] = {
 	{RELAY "connections = 99999999999999999999999\n", "is not from 1"},
 	{RELAY "recipients_per_message = 0\n", "is not from 1 to"},
 	{RELAY "messages_per_connection = 0\n", "is not from 1 to"},
+	{RELAY "[listen]\nmax_clients = 2\n", "is not from 3 to 10000"},
 	{RELAY "[listen]\nmax_message = 1023\n", "is not from 1K to 2G"},
 	{RELAY "[listen]\nmax_message = 3G\n", "is not from 1K to 2G"},
 	{RELAY "[listen]\nmax_message = 9223372036854775807G\n", "is not from"},
