@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -26,7 +27,10 @@
 #include "spool.h"
 #include "thread.h"
 
-enum { HEALTH_PATIENCE_MS = 5000 };
+enum {
+	HEALTH_PATIENCE_MS = 5000,
+	DESCRIPTORS_MAX = 65536, /* of those allowed; more we never need */
+};
 
 static void
 log_warnings(const struct config *config)
@@ -37,6 +41,33 @@ log_warnings(const struct config *config)
 	     line = strtok_r(NULL, "\n", &rest))
 		log_message(LEVEL_WARNING, "%s", line);
 	free(text);
+}
+
+/* As many descriptors as we may have. A session has its connection, a file for
+ * a large message and one in the spool; a courier its connection, a stored
+ * message, and what the resolver or a password_command needs. */
+static void
+raise_descriptor_limit(struct config *config)
+{
+	rlim_t need = 32 + 3 * (rlim_t)config->listen.max_clients, most;
+	struct rlimit limit;
+
+	for (size_t i = 0; i < config->upstream_count; i++)
+		need += 5 * (rlim_t)config->upstreams[i].connections;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	most = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max
+						: DESCRIPTORS_MAX;
+	if (limit.rlim_cur < most) {
+		limit.rlim_cur = most;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur < need)
+		buf_addf(&config->warnings, "max_clients and the connections "
+		    "to relays may need %llu open files, and the limit is "
+		    "%llu: raise it (LimitNOFILE= in a unit, ulimit -n), or "
+		    "lower them\n", (unsigned long long)need,
+		    (unsigned long long)limit.rlim_cur);
 }
 
 static bool
@@ -204,6 +235,7 @@ start(struct setup *s, struct buf *why)
 	int status = EX_CONFIG;
 
 	log_open(s->config.log, s->config.log_format, s->config.log_level);
+	raise_descriptor_limit(&s->config);
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;

@@ -30,6 +30,32 @@ family_of(enum address_family family)
 	return family == FAMILY_IPV4 ? AF_INET : AF_INET6;
 }
 
+bool
+dial_is_shortage(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+	    error == ENOMEM;
+}
+
+/* The shortage behind a resolver's error, or 0. Without descriptors for its
+ * files and sockets it says the same as of a name that does not exist. */
+static int
+resolver_shortage(int error)
+{
+	int fd, cause = 0;
+
+	if (error == EAI_MEMORY)
+		return ENOMEM;
+	if (error == EAI_SYSTEM && dial_is_shortage(errno))
+		return errno;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		cause = errno;
+	else
+		close(fd);
+	return dial_is_shortage(cause) ? cause : 0;
+}
+
 struct addrinfo *
 dial_resolve(const struct upstream *u, struct buf *why)
 {
@@ -39,14 +65,18 @@ dial_resolve(const struct upstream *u, struct buf *why)
 	};
 	struct addrinfo *list = NULL;
 	char port[8];
-	int error;
+	const char *text;
+	int error, shortage;
 
 	snprintf(port, sizeof(port), "%u", (unsigned)u->port);
 	error = getaddrinfo(u->host, port, &hints, &list);
 	if (!error)
 		return list;
+	text = error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error);
+	shortage = resolver_shortage(error);
 	buf_addf(why, "cannot resolve %s: %s", u->host,
-	    error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+	    shortage ? strerror(shortage) : text);
+	errno = shortage;
 	return NULL;
 }
 
@@ -188,6 +218,7 @@ dial_tcp(const struct upstream *u, const struct addrinfo *address,
 	if (error == ETIMEDOUT && u->provider && u->provider->other_ports)
 		buf_addf(why, "; if this network blocks the port, try %s",
 		    u->provider->other_ports);
+	errno = error;
 	return NULL;
 }
 

@@ -2,6 +2,7 @@
 #ifndef DIAL_H
 #define DIAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct addrinfo;
@@ -12,13 +13,17 @@ struct upstream;
 
 /* Making connections. */
 
+/* Whether this errno says that we have run out of something ourselves, which
+ * is no news about who we wanted to talk to. */
+bool dial_is_shortage(int error);
+
 /* All addresses of the relay, in the system's order and of the configured
  * family; looked up anew at each call. The caller frees with freeaddrinfo().
- * NULL with a sentence in why. */
+ * NULL with a sentence in why, and errno set if it is a shortage, else 0. */
 struct addrinfo *dial_resolve(const struct upstream *, struct buf *why);
 
 /* Connects to one address before the deadline; NULL with a sentence, the
- * address in it, appended to why. */
+ * address in it, appended to why, and errno set. */
 struct conn *dial_tcp(const struct upstream *, const struct addrinfo *,
     int64_t deadline, int stop_fd, struct buf *why);
 

@@ -325,8 +325,7 @@ accept_one(struct listener *l, int listening)
 	    SOCK_CLOEXEC);
 
 	if (fd < 0)
-		return errno != EMFILE && errno != ENFILE &&
-		    errno != ENOBUFS && errno != ENOMEM;
+		return !dial_is_shortage(errno);
 	if (listening == l->local)
 		peer.ss_family = AF_UNIX;
 	start_session(l, fd, (struct sockaddr *)&peer);

@@ -6,6 +6,7 @@
  */
 #include "smtp.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,18 @@ connect_deadline(const struct smtp *s, const struct addrinfo *address)
 	return clock_earlier(limit, now + left / addresses);
 }
 
+/* No connection: the upstream's fault, unless we have run out of what it
+ * takes. Then neither this relay nor another is to be tried now. */
+static void
+blame(struct verdict *v, int error, const struct buf *why)
+{
+	bool ours = dial_is_shortage(error);
+
+	verdict_set(v, LATER, ours ? SCOPE_MESSAGE : SCOPE_UPSTREAM,
+	    STAGE_CONNECT, "%s", buf_text(why));
+	v->cut_short = ours;
+}
+
 static bool
 open_address(struct smtp *s, const struct addrinfo *address, struct buf *why,
     struct verdict *v)
@@ -112,8 +125,7 @@ open_address(struct smtp *s, const struct addrinfo *address, struct buf *why,
 	s->chat.conn = dial_tcp(s->upstream, address,
 	    connect_deadline(s, address), s->stop_fd, why);
 	if (!s->chat.conn) {
-		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
-		    buf_text(why));
+		blame(v, errno, why);
 		return false;
 	}
 	return open_conversation(s, v);
@@ -141,11 +153,12 @@ smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
 		drop_connection(s);
 	s->chat.deadline = deadline;
 	list = dial_resolve(s->upstream, &why);
-	verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT, "%s",
-	    buf_text(&why));
-	for (address = list; address && !open; address = address->ai_next) {
+	blame(v, list ? 0 : errno, &why);
+	for (address = list; address && !open && !v->cut_short;
+	     address = address->ai_next) {
 		open = open_address(s, address, &why, &each);
-		if (each.stage >= v->stage) /* the one that came furthest */
+		/* the one that came furthest */
+		if (each.stage >= v->stage || each.cut_short)
 			*v = each;
 	}
 	if (list)

@@ -4,6 +4,9 @@ happens to clients that misbehave, limits, and the orderly stop."""
 
 import contextlib
 import os
+import pathlib
+import re
+import resource
 import signal
 import socket
 import stat
@@ -15,8 +18,8 @@ import time
 import pytest
 
 from badrelay import Fault
-from harness import (CONFIG, NOBODY, SANITIZED, WAIT, Conversation, as_user,
-                     message, run, sendmail)
+from harness import (CONFIG, NOBODY, SANITIZED, WAIT, WRAPPER, Conversation,
+                     as_user, message, run, sendmail)
 
 GOOD_END = b"\r\n.\r\n"
 NEXT = (b"MAIL FROM:<evil@example.test>\r\nRCPT TO:<evil@example.test>\r\n"
@@ -752,6 +755,51 @@ def test_many_clients_at_once(daemon):
     for number in range(60):
         assert daemon.relay.copies(b"number %d." % number) == 1
     assert len(daemon.relay.sessions) <= 2 * 2  # connections = 2
+
+
+def descriptor_limit(daemon):
+    limits = pathlib.Path(f"/proc/{daemon.process.pid}/limits").read_text()
+    return int(re.search(r"Max open files +(\d+)", limits)[1])
+
+
+@pytest.mark.parametrize("limit, changes, now, warned", [
+    ("256:2000", {}, 2000, False), ("256:65537", {}, 65536, False),
+    ("65537:65537", {}, 65537, False), ("256:256", {}, 256, True),
+    ("256:2000", {"listen": {"max_clients": "700"}}, 2000, True),
+    ("256:2000", {"upstream": {"connections": "300"}}, 2000, True)])
+def test_descriptor_limit(limit, changes, now, warned, start, sections,
+                          relay):
+    """Raised as far as is allowed and sane; a warning if it is too low."""
+    if int(limit.split(":")[1]) > resource.getrlimit(
+            resource.RLIMIT_NOFILE)[1]:
+        pytest.skip("our own limit is lower")
+    daemon = start(sections(relay(), changes), wrapper=[
+        "prlimit", "--nofile=" + limit, *WRAPPER])
+    assert descriptor_limit(daemon) == now
+    found = daemon.events("message", text=re.compile("LimitNOFILE"))
+    assert len(found) == warned
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.skipif(SANITIZED, reason="needs descriptors of its own")
+def test_out_of_descriptors(host, start, sections, relay):
+    """Our own trouble is not the relay's: 451, and the next message finds
+    it as good as before."""
+    one = relay()
+    daemon = start(sections(one, {"upstream": {"host": host}}),
+                   wrapper=["prlimit", "--nofile=30:30", *WRAPPER])
+    used = f"/proc/{daemon.process.pid}/fd"
+    with daemon.connect() as client, contextlib.ExitStack() as stack:
+        client.ehlo()
+        client.envelope()
+        while len(os.listdir(used)) < 30:
+            stack.enter_context(socket.create_connection(daemon.address))
+        client.send(b"\r\nx\r\n.\r\n")
+        reply = client.expect(451)
+        assert "Too many open files" in reply.text
+    assert converse(daemon.address, b"\r\nx\r\n.\r\n") == [250]
+    assert not daemon.events("upstream_down")
+    assert one.copies() == 1
 
 
 # ---- Addresses -------------------------------------------------------
