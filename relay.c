@@ -53,6 +53,7 @@ delivery_prepare(struct delivery *d, int64_t deadline, struct verdict *v)
 	hang_up(d);
 	d->smtp = smtp_new(r->upstream, r->trust, r->stop_fd);
 	smtp_set_trace(d->smtp, r->trace);
+	smtp_set_others(d->smtp, r->favourite, r->another);
 	if (smtp_open(d->smtp, deadline, v))
 		return true;
 	hang_up(d);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct favourite;
 struct message;
 struct queue;
 struct smtp_terms;
@@ -16,6 +17,8 @@ struct verdict;
 struct relay {
 	const struct upstream *upstream;
 	const struct tls_trust *trust; /* NULL for tls = none and capture */
+	struct favourite *favourite;   /* or NULL */
+	bool another;                  /* relay comes after it */
 	int stop_fd;                   /* -1: none */
 	bool trace;                    /* the dialogue on stderr */
 };

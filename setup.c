@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "favourite.h"
 #include "tls.h"
 
 static const char default_path[] = "/etc/smarthost/smarthost.conf";
@@ -118,6 +119,8 @@ setup_relays(struct setup *s, int stop_fd, bool trace)
 		s->relays[i] = (struct relay){
 			.upstream = &s->config.upstreams[i],
 			.trust = s->trusts[i],
+			.favourite = favourite_new(),
+			.another = i + 1 < count,
 			.stop_fd = stop_fd,
 			.trace = trace,
 		};
@@ -150,6 +153,8 @@ setup_free(struct setup *s)
 {
 	for (size_t i = 0; s->trusts && i < s->config.upstream_count; i++)
 		tls_trust_free(s->trusts[i]);
+	for (size_t i = 0; s->relays && i < s->config.upstream_count; i++)
+		favourite_free(s->relays[i].favourite);
 	free(s->trusts);
 	free(s->relays);
 	config_free(&s->config);

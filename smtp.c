@@ -17,12 +17,19 @@
 #include "config.h"
 #include "conn.h"
 #include "dial.h"
+#include "favourite.h"
 #include "hello.h"
 #include "login.h"
 #include "message.h"
 #include "transaction.h"
 
 enum {
+	/* For connecting to an address and up to the login, while there is
+	 * somebody else to ask: a relay that is well needs a second or two,
+	 * and those who make clients wait for their greeting stay below it.
+	 * Five minutes for each answer (RFC 5321 section 4.5.3.2) are for the
+	 * last one. */
+	OPENING_TIMEOUT = 30000,
 	RESET_TIMEOUT = 20000,
 	QUIT_TIMEOUT = 2000,
 };
@@ -31,6 +38,8 @@ struct smtp {
 	const struct upstream *upstream;
 	const struct tls_trust *trust;
 	int stop_fd;
+	struct favourite *favourite; /* or NULL */
+	bool another_relay;          /* to ask when this one is slow */
 	struct chat chat;
 	struct offers offers;
 	unsigned transactions; /* that were begun on this connection */
@@ -54,6 +63,14 @@ void
 smtp_set_trace(struct smtp *s, bool trace)
 {
 	s->chat.trace = trace;
+}
+
+void
+smtp_set_others(struct smtp *s, struct favourite *favourite,
+    bool another_relay)
+{
+	s->favourite = favourite;
+	s->another_relay = another_relay;
 }
 
 const char *
@@ -89,20 +106,17 @@ open_conversation(struct smtp *s, struct verdict *v)
 	return false;
 }
 
-/* The share of the time left, or of connect_timeout, that the first of so many
- * addresses may use, so that one that never answers does not use it all. */
+/* Until when the first of so many addresses is to be open, so that one
+ * that never answers does not use all of the time; 0: as long as it takes. */
 static int64_t
-connect_deadline(const struct smtp *s, const struct addrinfo *address)
+opening_deadline(const struct smtp *s, int64_t deadline, int addresses)
 {
-	int64_t now = clock_now(), limit = now + s->upstream->connect_timeout;
-	int64_t left = s->chat.deadline - now;
-	int addresses = 0;
+	int64_t now = clock_now();
+	int64_t share = deadline ? now + (deadline - now) / addresses : 0;
 
-	for (; address; address = address->ai_next)
-		addresses++;
-	if (!s->chat.deadline)
-		return now + s->upstream->connect_timeout / addresses;
-	return clock_earlier(limit, now + left / addresses);
+	if (addresses == 1 && !s->another_relay)
+		return share;
+	return clock_earlier(now + OPENING_TIMEOUT, share);
 }
 
 /* No connection: the upstream's fault, unless we have run out of what it
@@ -117,18 +131,66 @@ blame(struct verdict *v, int error, const struct buf *why)
 	v->cut_short = ours;
 }
 
+/* One attempt to get in: what is known of the addresses, and of why. */
+struct way {
+	int64_t deadline; /* for all of it; 0: none */
+	int left;         /* addresses not yet tried */
+	struct buf why;   /* those that could not be connected to */
+};
+
 static bool
-open_address(struct smtp *s, const struct addrinfo *address, struct buf *why,
+open_address(struct smtp *s, const struct addrinfo *address, struct way *w,
     struct verdict *v)
 {
-	buf_adds(why, why->len ? "; " : "");
+	int64_t patience = s->upstream->connect_timeout;
+
+	if (!w->deadline) /* which is shared out otherwise */
+		patience /= w->left;
+	s->chat.deadline = opening_deadline(s, w->deadline, w->left);
+	w->left--;
+	buf_adds(&w->why, w->why.len ? "; " : "");
 	s->chat.conn = dial_tcp(s->upstream, address,
-	    connect_deadline(s, address), s->stop_fd, why);
-	if (!s->chat.conn) {
-		blame(v, errno, why);
+	    clock_earlier(clock_now() + patience, s->chat.deadline),
+	    s->stop_fd, &w->why);
+	if (s->chat.conn)
+		return open_conversation(s, v);
+	blame(v, errno, &w->why);
+	return false;
+}
+
+/* The verdict of those that fail is that of the one that came furthest. */
+static bool
+try_address(struct smtp *s, const struct addrinfo *address, struct way *w,
+    struct verdict *v)
+{
+	struct verdict each;
+
+	if (v->cut_short)
 		return false;
-	}
-	return open_conversation(s, v);
+	if (open_address(s, address, w, &each))
+		return true;
+	if (each.stage >= v->stage || each.cut_short)
+		*v = each;
+	return false;
+}
+
+/* The address that was opened, or NULL. */
+static const struct addrinfo *
+open_any(struct smtp *s, const struct addrinfo *list, struct way *w,
+    struct verdict *v)
+{
+	const struct addrinfo *address, *first = NULL;
+
+	if (s->favourite)
+		first = favourite_of(s->favourite, list);
+	for (address = list; address; address = address->ai_next)
+		w->left++;
+	if (first && try_address(s, first, w, v))
+		return first;
+	for (address = list; address; address = address->ai_next)
+		if (address != first && try_address(s, address, w, v))
+			return address;
+	return NULL;
 }
 
 static bool
@@ -144,27 +206,26 @@ finish_open(struct smtp *s, struct verdict *v)
 bool
 smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
 {
-	struct addrinfo *list, *address;
-	struct buf why = {0};
-	struct verdict each;
-	bool open = false;
+	struct way w = {.deadline = deadline};
+	const struct addrinfo *address;
+	struct addrinfo *list;
+	bool open;
 
 	if (s->chat.conn)
 		drop_connection(s);
+	list = dial_resolve(s->upstream, &w.why);
+	blame(v, list ? 0 : errno, &w.why);
+	address = open_any(s, list, &w, v);
 	s->chat.deadline = deadline;
-	list = dial_resolve(s->upstream, &why);
-	blame(v, list ? 0 : errno, &why);
-	for (address = list; address && !open && !v->cut_short;
-	     address = address->ai_next) {
-		open = open_address(s, address, &why, &each);
-		/* the one that came furthest */
-		if (each.stage >= v->stage || each.cut_short)
-			*v = each;
-	}
+	open = address && finish_open(s, v);
+	/* Not before the login: an address that lets nobody in would keep us
+	 * from the others for good. */
+	if (open && s->favourite)
+		favourite_set(s->favourite, address);
 	if (list)
 		freeaddrinfo(list);
-	buf_free(&why);
-	return open && finish_open(s, v);
+	buf_free(&w.why);
+	return open;
 }
 
 bool

@@ -8,6 +8,7 @@
 
 struct buf;
 struct conn;
+struct favourite;
 struct message;
 struct tls_trust;
 struct upstream;
@@ -33,9 +34,14 @@ struct smtp *smtp_new(const struct upstream *, const struct tls_trust *,
 /* Shows the dialogue on stderr, without secrets. */
 void smtp_set_trace(struct smtp *, bool);
 
+/* Which address to try first, or NULL; and whether, when none of them opens
+ * soon, there is another relay to ask. */
+void smtp_set_others(struct smtp *, struct favourite *, bool another_relay);
+
 /* Tries the relay's addresses in turn until one of them is greeted, greets
- * back and is secured; then logs in, once. deadline (0: none) is for all of
- * it. False with a verdict on the upstream. */
+ * back and is secured, each but the last resort within half a minute; then
+ * logs in, once. deadline (0: none) is for all of it. False with a verdict on
+ * the upstream, or on this message if the trouble is our own. */
 bool smtp_open(struct smtp *, int64_t deadline, struct verdict *);
 
 /* The same over a connection that is there already; takes it over. */

@@ -741,7 +741,7 @@ class Session:
 
 
 class BadRelay:
-    """Listens on a port of the kernel's choice until close()."""
+    """Listens, on a port of the kernel's choice if need be, until close()."""
 
     def __init__(self, fault=None, *, tls=None, implicit=False,
                  mechanisms=(), pipelining=True, eightbit=True, size=None,
@@ -749,7 +749,7 @@ class BadRelay:
                  group_wait=False, offer_starttls="STARTTLS",
                  starttls_reply="220 2.0.0 go ahead", user=USER,
                  password=PASSWORD, receive_buffer=None, data_anyway=False,
-                 recipients_max=None):
+                 recipients_max=None, address=("127.0.0.1", 0)):
         self.fault = fault
         self.fault_hit = 0
         self.tls, self.implicit = tls, implicit
@@ -778,7 +778,7 @@ class BadRelay:
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
                                  receive_buffer)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind(address)
         self.port = self.sock.getsockname()[1]
         self.sock.listen(100)
         self._thread = threading.Thread(target=self._accept, daemon=True)
