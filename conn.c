@@ -93,6 +93,12 @@ conn_fd(const struct conn *c)
 	return c->fd;
 }
 
+int
+conn_stop_fd(const struct conn *c)
+{
+	return c->stop_fd;
+}
+
 const char *
 conn_tls(const struct conn *c)
 {

@@ -93,8 +93,10 @@ bool conn_stopped(const struct conn *);
 void conn_fail(struct conn *, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The descriptor, for questions like SO_PEERCRED. */
+/* The descriptor, for questions like SO_PEERCRED; and the one that becomes
+ * readable when the process is to stop, for other waits. */
 int conn_fd(const struct conn *);
+int conn_stop_fd(const struct conn *);
 
 /* Says goodbye in TLS if the connection is healthy; never waits. Frees. */
 void conn_close(struct conn *);

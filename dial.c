@@ -37,6 +37,17 @@ dial_is_shortage(int error)
 	    error == ENOMEM;
 }
 
+void
+dial_blame(struct verdict *v, enum stage stage, int error,
+    const struct buf *why)
+{
+	bool ours = dial_is_shortage(error);
+
+	verdict_set(v, LATER, ours ? SCOPE_MESSAGE : SCOPE_UPSTREAM, stage,
+	    "%s", buf_text(why));
+	v->cut_short = ours;
+}
+
 /* The shortage behind a resolver's error, or 0. Without descriptors for its
  * files and sockets it says the same as of a name that does not exist. */
 static int

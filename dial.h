@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "reply.h"
+
 struct addrinfo;
 struct buf;
 struct conn;
@@ -16,6 +18,11 @@ struct upstream;
 /* Whether this errno says that we have run out of something ourselves, which
  * is no news about who we wanted to talk to. */
 bool dial_is_shortage(int error);
+
+/* The verdict, at that stage, on what has failed with such an errno: it is on
+ * the upstream, or in a shortage on this message alone, so that nobody takes
+ * the relay for away. */
+void dial_blame(struct verdict *, enum stage, int error, const struct buf *why);
 
 /* All addresses of the relay, in the system's order and of the configured
  * family; looked up anew at each call. The caller frees with freeaddrinfo().

@@ -23,6 +23,7 @@
 #include "conn.h"
 #include "dial.h"
 #include "message.h"
+#include "orphans.h"
 #include "places.h"
 #include "session.h"
 #include "thread.h"
@@ -358,7 +359,8 @@ listen_run(struct listener *l, struct queue *queue, int stop_fd)
 	while (!stop->revents) {
 		bool rest = false;
 
-		if (poll(l->fds, l->count + 1, -1) < 0)
+		orphans_reap();
+		if (poll(l->fds, l->count + 1, orphans_patience()) < 0)
 			continue;
 		for (size_t i = 0; i < l->count; i++)
 			if (l->fds[i].revents &&

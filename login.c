@@ -6,6 +6,7 @@
  */
 #include "login.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -13,6 +14,7 @@
 #include "chat.h"
 #include "config.h"
 #include "conn.h"
+#include "dial.h"
 #include "tls.h"
 
 enum { INITIAL_MAX = 500 }; /* RFC 4954 section 4: a command is 512 octets */
@@ -232,9 +234,9 @@ login(struct chat *chat, const struct upstream *u, const char *offered,
 		verdict_set(v, HOLD, SCOPE_UPSTREAM, STAGE_AUTH,
 		    "the relay offers AUTH %.200s and none that is "
 		    "configured and supported here", offered);
-	else if (!secret_read(&u->password, &password, &why))
-		verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_AUTH, "%s",
-		    buf_text(&why));
+	else if (!secret_read(&u->password, conn_stop_fd(chat->conn),
+		     &password, &why))
+		dial_blame(v, STAGE_AUTH, errno, &why);
 	else
 		ok = converse(chat, m, u, &password, v);
 	buf_wipe(&password);

@@ -112,15 +112,17 @@ static bool
 from_file(const char *path, struct buf *out, struct buf *why)
 {
 	const char *fault;
-	int fd;
+	int fd, error;
 
 	fault = open_file(path, &fd);
+	error = fd < 0 ? errno : 0;
 	if (!fault)
 		fault = read_file(fd, out);
 	if (fd >= 0)
 		close(fd);
 	if (fault)
 		buf_addf(why, "password_file %s: %s", path, fault);
+	errno = error;
 	return !fault;
 }
 
@@ -178,35 +180,55 @@ spawn(char **words, int output, pid_t *child)
 	return error;
 }
 
+/* A command that runs. */
+struct run {
+	pid_t child;
+	int output;  /* to read */
+	int stop_fd; /* or -1 */
+	int64_t deadline;
+	bool stopped;
+};
+
+/* Whether there is output to read, now or within so many milliseconds. */
+static bool
+await_output(struct run *r, int timeout)
+{
+	struct pollfd fds[2] = {
+		{.fd = r->output, .events = POLLIN},
+		{.fd = r->stop_fd, .events = POLLIN},
+	};
+	int ready;
+
+	do
+		ready = poll(fds, 2, timeout);
+	while (ready < 0 && errno == EINTR);
+	r->stopped = ready > 0 && fds[1].revents;
+	return ready > 0 && !r->stopped;
+}
+
 /* Until the command closes its output; false when time or space ran out. */
 static bool
-read_output(int fd, struct vessel *v, int64_t deadline)
+read_output(struct run *r, struct vessel *v)
 {
-	struct pollfd input = {.fd = fd, .events = POLLIN};
-
-	for (;;) {
-		int ready = poll(&input, 1, left_ms(deadline));
-
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready <= 0)
-			return false;
-		if (vessel_fill(v, fd) <= 0)
+	while (await_output(r, left_ms(r->deadline))) {
+		if (vessel_fill(v, r->output) <= 0)
 			return true;
 		if (v->len > SECRET_MAX)
 			return false;
 	}
+	return false;
 }
 
 /* What waitpid(2) returns once the child has ended, 0 when time ran out. */
 static pid_t
-wait_until(pid_t child, int *status, int64_t deadline)
+await_end(struct run *r, int *status)
 {
 	pid_t ended;
 
-	while (!(ended = waitpid(child, status, WNOHANG)) &&
-	    left_ms(deadline))
-		poll(NULL, 0, REAP_MS);
+	r->output = -1; /* at its end: it would keep us from waiting */
+	while (!(ended = waitpid(r->child, status, WNOHANG)) &&
+	    left_ms(r->deadline) && !r->stopped)
+		await_output(r, REAP_MS);
 	return ended;
 }
 
@@ -223,9 +245,11 @@ kill_and_reap(pid_t child)
 /* Adds what was wrong with the end, or nothing. posix_spawn() may report a
  * program that cannot be started in this way too. */
 static void
-explain_end(pid_t ended, int status, struct buf *why)
+explain_end(const struct run *r, pid_t ended, int status, struct buf *why)
 {
-	if (ended == 0)
+	if (r->stopped)
+		buf_adds(why, "smarthost is stopping, killed");
+	else if (ended == 0)
 		buf_adds(why, "not done within 30 s, killed");
 	else if (ended < 0)
 		buf_adds(why, "its exit status was lost");
@@ -239,19 +263,18 @@ explain_end(pid_t ended, int status, struct buf *why)
 
 /* Adds to out, or what went wrong to why, which is empty. */
 static void
-run_command(pid_t child, int output, struct buf *out, struct buf *why)
+run_command(struct run *r, struct buf *out, struct buf *why)
 {
-	int64_t deadline = clock_now() + COMMAND_MS;
 	struct vessel v = vessel_new();
 	pid_t ended = 0;
 	int status = 0;
 
-	if (read_output(output, &v, deadline))
-		ended = wait_until(child, &status, deadline);
+	if (read_output(r, &v))
+		ended = await_end(r, &status);
 	if (!ended)
-		kill_and_reap(child);
+		kill_and_reap(r->child);
 	if (v.len <= SECRET_MAX)
-		explain_end(ended, status, why);
+		explain_end(r, ended, status, why);
 	if (!why->len) {
 		const char *fault = pour(v.data, v.len, out);
 
@@ -261,34 +284,40 @@ run_command(pid_t child, int output, struct buf *out, struct buf *why)
 }
 
 static bool
-from_command(char **words, struct buf *out, struct buf *why)
+from_command(char **words, int stop_fd, struct buf *out, struct buf *why)
 {
+	struct run r = {.stop_fd = stop_fd};
 	struct buf fault = {0};
 	int pipes[2], error;
 	bool good;
-	pid_t child;
 
 	if (pipe2(pipes, O_CLOEXEC)) {
-		buf_addf(why, "password_command: %s", strerror(errno));
+		error = errno;
+		buf_addf(why, "password_command: %s", strerror(error));
+		errno = error;
 		return false;
 	}
-	error = spawn(words, pipes[1], &child);
+	r.deadline = clock_now() + COMMAND_MS;
+	r.output = pipes[0];
+	error = spawn(words, pipes[1], &r.child);
 	close(pipes[1]);
 	if (error)
 		buf_addf(&fault, "cannot be started: %s", strerror(error));
 	else
-		run_command(child, pipes[0], out, &fault);
+		run_command(&r, out, &fault);
 	close(pipes[0]);
 	good = !fault.len;
 	if (!good)
 		buf_addf(why, "password_command %s: %s", words[0],
 		    buf_text(&fault));
 	buf_free(&fault);
+	errno = error;
 	return good;
 }
 
 bool
-secret_read(const struct secret *secret, struct buf *out, struct buf *why)
+secret_read(const struct secret *secret, int stop_fd, struct buf *out,
+    struct buf *why)
 {
 	const char *fault;
 
@@ -296,7 +325,7 @@ secret_read(const struct secret *secret, struct buf *out, struct buf *why)
 	case SECRET_FILE:
 		return from_file(secret->text, out, why);
 	case SECRET_COMMAND:
-		return from_command(secret->words, out, why);
+		return from_command(secret->words, stop_fd, out, why);
 	case SECRET_LITERAL:
 		fault = pour(secret->text, strlen(secret->text), out);
 		break;
@@ -306,6 +335,7 @@ secret_read(const struct secret *secret, struct buf *out, struct buf *why)
 	}
 	if (fault)
 		buf_addf(why, "password %s", fault);
+	errno = 0;
 	return !fault;
 }
 

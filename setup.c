@@ -75,7 +75,7 @@ check_secret(const struct upstream *u, struct buf *why)
 {
 	struct buf password = {0};
 	bool ok = u->password.kind != SECRET_FILE ||
-	    secret_read(&u->password, &password, why);
+	    secret_read(&u->password, -1, &password, why);
 
 	buf_wipe(&password);
 	return ok;

@@ -119,18 +119,6 @@ opening_deadline(const struct smtp *s, int64_t deadline, int addresses)
 	return clock_earlier(now + OPENING_TIMEOUT, share);
 }
 
-/* No connection: the upstream's fault, unless we have run out of what it
- * takes. Then neither this relay nor another is to be tried now. */
-static void
-blame(struct verdict *v, int error, const struct buf *why)
-{
-	bool ours = dial_is_shortage(error);
-
-	verdict_set(v, LATER, ours ? SCOPE_MESSAGE : SCOPE_UPSTREAM,
-	    STAGE_CONNECT, "%s", buf_text(why));
-	v->cut_short = ours;
-}
-
 /* One attempt to get in: what is known of the addresses, and of why. */
 struct way {
 	int64_t deadline; /* for all of it; 0: none */
@@ -154,7 +142,7 @@ open_address(struct smtp *s, const struct addrinfo *address, struct way *w,
 	    s->stop_fd, &w->why);
 	if (s->chat.conn)
 		return open_conversation(s, v);
-	blame(v, errno, &w->why);
+	dial_blame(v, STAGE_CONNECT, errno, &w->why);
 	return false;
 }
 
@@ -214,7 +202,7 @@ smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
 	if (s->chat.conn)
 		drop_connection(s);
 	list = dial_resolve(s->upstream, &w.why);
-	blame(v, list ? 0 : errno, &w.why);
+	dial_blame(v, STAGE_CONNECT, list ? 0 : errno, &w.why);
 	address = open_any(s, list, &w, v);
 	s->chat.deadline = deadline;
 	open = address && finish_open(s, v);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -30,6 +31,8 @@
 /* What every look at the clock but the first is ahead, for one read. */
 static int64_t jump_ms;
 static unsigned looks;
+static int stop_fd = -1;
+static int last_errno; /* behind the last read */
 
 int64_t
 clock_now(void)
@@ -103,7 +106,8 @@ read_it(const struct secret *secret, bool *good)
 
 	looks = 0;
 	buf_adds(&out, "<");
-	*good = secret_read(secret, &out, &why);
+	*good = secret_read(secret, stop_fd, &out, &why);
+	last_errno = errno;
 	assert_int_equal(out.data[0], '<');
 	assert_null(strstr(buf_text(&why), SECRET));
 	if (*good) {
@@ -346,28 +350,84 @@ static const char *const endless_commands[] = {
 	"sh -c 'sleep 1000 & echo " SECRET "'",
 };
 
-/* Nothing of it is left: all would hold the pipe open. */
+/* Fails, and nothing of it is left: all would hold the pipe open. */
+static void
+expect_killed(const char *text, const char *why)
+{
+	struct secret secret = command(text);
+	int pipes[2];
+	char c;
+
+	assert_int_equal(pipe(pipes), 0);
+	alarm(10);
+	expect(&secret, text, NULL, why);
+	close(pipes[1]);
+	assert_int_equal(read(pipes[0], &c, 1), 0);
+	alarm(0);
+	close(pipes[0]);
+	secret_free(&secret);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 static void
 test_deadline(void **state)
 {
 	(void)state;
 	jump_ms = 29800;
-	for (size_t i = 0; i < COUNT(endless_commands); i++) {
-		struct secret secret = command(endless_commands[i]);
-		int pipes[2];
-		char c;
-
-		assert_int_equal(pipe(pipes), 0);
-		expect(&secret, endless_commands[i], NULL, "within 30 s");
-		close(pipes[1]);
-		alarm(10);
-		assert_int_equal(read(pipes[0], &c, 1), 0);
-		alarm(0);
-		close(pipes[0]);
-		secret_free(&secret);
-	}
+	for (size_t i = 0; i < COUNT(endless_commands); i++)
+		expect_killed(endless_commands[i], "within 30 s");
 	jump_ms = 0;
-	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+/* The command has descriptor 9 to say that the process is to stop. */
+static void
+test_stop(void **state)
+{
+	static const char *const commands[] = {
+		"sh -c 'echo >&9; sleep 1000'",
+		"sh -c 'exec >&-; sleep 0.1; echo >&9; sleep 1000'",
+		"sh -c 'sleep 1000 & echo >&9; sleep 1000'",
+	};
+	int pipes[2];
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(dup2(pipes[1], 9), 9);
+	close(pipes[1]);
+	stop_fd = pipes[0];
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		expect_killed(commands[i], "smarthost is stopping");
+		assert_int_equal(read(stop_fd, &c, 1), 1);
+	}
+	close(9);
+	close(stop_fd);
+	stop_fd = -1;
+}
+
+/* Without a descriptor left it is not the secret that is wrong. */
+static void
+test_shortage(void **state)
+{
+	struct secret file = {.kind = SECRET_FILE,
+		.text = xstrdup("/dev/null")};
+	struct secret secrets[] = {file, command("echo " SECRET)};
+	struct rlimit before, none;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(secrets); i++) {
+		expect(&secrets[i], "before", i ? SECRET : NULL,
+		    i ? NULL : "not a regular file");
+		assert_int_equal(last_errno, 0);
+		assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+		none = before;
+		none.rlim_cur = (rlim_t)lowest_free_descriptor();
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+		expect(&secrets[i], "shortage", NULL, "Too many open files");
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_int_equal(last_errno, EMFILE);
+		secret_free(&secrets[i]);
+	}
 }
 
 /* Whoever ignores SIGCHLD gets no status, and so no password either. */
@@ -421,6 +481,8 @@ main(void)
 		cmocka_unit_test(test_literal),
 		cmocka_unit_test(test_command),
 		cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_shortage),
 		cmocka_unit_test(test_lost_status),
 		cmocka_unit_test(test_closed_descriptors),
 	};
