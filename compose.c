@@ -21,6 +21,7 @@
 enum {
 	PIECE = 32 * 1024,
 	ENCODED_MAX = 45, /* bytes of a name in one encoded word */
+	NAME_MAX_BYTES = 200, /* which, however written, fit on a line */
 };
 
 static void
@@ -182,6 +183,17 @@ collect_recipients(struct draft *d)
 	return EX_USAGE;
 }
 
+/* How much of the text to take at a time, with no half character at its end. */
+static size_t
+piece_length(const char *text, size_t most)
+{
+	size_t len = strnlen(text, most);
+
+	while (text[len] && len > 1 && (text[len] & 0xc0) == 0x80)
+		len--;
+	return len;
+}
+
 /* Encoded words (RFC 2047), none of them over 75 bytes and none with half a
  * character in it. */
 static void
@@ -190,10 +202,8 @@ add_encoded(struct buf *out, const char *name)
 	size_t left = strlen(name);
 
 	while (left) {
-		size_t len = left < ENCODED_MAX ? left : ENCODED_MAX;
+		size_t len = piece_length(name, ENCODED_MAX);
 
-		while (len < left && len > 1 && (name[len] & 0xc0) == 0x80)
-			len--;
 		buf_adds(out, "=?UTF-8?B?");
 		buf_add_base64(out, name, len);
 		buf_adds(out, "?=");
@@ -228,17 +238,19 @@ add_phrase(struct buf *out, const char *name)
 static void
 make_from(const struct draft *d, struct buf *out)
 {
-	const char *name = d->options->full_name;
+	const char *given = d->options->full_name ? d->options->full_name : "";
 	const char *sender = d->message->sender;
+	char *name = xstrndup(given, piece_length(given, NAME_MAX_BYTES));
 
-	if (name && *name)
+	if (*name)
 		add_phrase(out, name);
 	if (!*sender)
 		sender = buf_text(&d->user);
-	buf_addf(out, "%s%s", name && *name ? " <" : "", sender);
+	buf_addf(out, "%s%s", *name ? " <" : "", sender);
 	if (!address_is_qualified(sender))
 		buf_addf(out, "@%s", d->hostname);
-	buf_adds(out, name && *name ? ">" : "");
+	buf_adds(out, *name ? ">" : "");
+	free(name);
 }
 
 /* Reads stdin to its end, even behind a dot that ends the message: a caller

@@ -102,6 +102,22 @@ def test_full_name(name, send, one):
         assert address.display_name == name
 
 
+@pytest.mark.parametrize("letter", ["x", '"', "ä", "€", "😀"])
+def test_long_full_name(letter, send, one):
+    """It is cut, between two characters, and the line is none too long."""
+    assert send("-f", "a@x.test", "-F", letter * 2000, B).status == 0
+    [taken] = one.messages
+    parsed = email.message_from_bytes(taken.content,
+                                      policy=email.policy.default)
+    [address] = parsed["From"].addresses
+    assert address.addr_spec == "a@x.test"
+    # Python keeps the blanks between encoded words
+    name = address.display_name.replace(" ", "")
+    assert 190 <= len(name.encode()) <= 200
+    assert name == letter * len(name)
+    assert max(map(len, taken.header.split(b"\r\n"))) <= 998
+
+
 def test_full_name_does_not_change_a_from(send, one):
     assert send("-F", "Other", B, stdin=b"From: x@y.test\n\nz\n").status == 0
     assert b"From: x@y.test\r\n" in one.messages[0].header
