@@ -208,7 +208,19 @@ static const struct verb {
 	{"HEAD", verb_foreign},
 	{"OPTIONS", verb_foreign},
 	{"CONNECT", verb_foreign},
+	{"DELETE", verb_foreign},
+	{"PATCH", verb_foreign},
+	{"TRACE", verb_foreign},
 };
+
+/* A request line of HTTP, whatever its verb: a web page may choose that. */
+static bool
+is_http(const char *line)
+{
+	const char *last = strrchr(line, ' ');
+
+	return last && strncasecmp(last + 1, "HTTP/", 5) == 0;
+}
 
 static void
 run_verb(struct session *s, const char *line)
@@ -251,6 +263,8 @@ run_command(struct session *s, struct buf *line)
 		line->data[--line->len] = '\0';
 	if (has_control(line))
 		session_say(s, "500 5.5.2 Control character in a command");
+	else if (is_http(line->data))
+		verb_foreign(s, "");
 	else
 		run_verb(s, line->data);
 }
@@ -266,6 +280,10 @@ next_command(struct session *s, struct buf *line)
 		run_command(s, line);
 		return true;
 	case LINE_TOO_LONG:
+		if (!s->helo) { /* such as POST with a very long path */
+			verb_foreign(s, "");
+			return true;
+		}
 		session_say(s, "500 5.5.2 The line is too long");
 		return conn_skip_line(s->conn);
 	default:
