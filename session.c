@@ -291,10 +291,10 @@ next_command(struct session *s, struct buf *line)
 	}
 }
 
-/* The one place where a reply is written. Errors and idle chatter have a
- * budget. */
+/* Errors and idle chatter have a budget. What is said of a message does not
+ * count: the relay's refusals are not the client's mistakes. */
 static void
-write_reply(struct session *s)
+count_errors(struct session *s)
 {
 	if (s->reply.data[0] == '5' && ++s->errors >= ERROR_LIMIT) {
 		session_say(s, "421 4.7.0 Too many errors");
@@ -306,6 +306,12 @@ write_reply(struct session *s)
 		session_say(s, "421 4.7.0 Too many commands without a message");
 		s->over = true;
 	}
+}
+
+/* The one place where a reply is written. */
+static void
+write_reply(struct session *s)
+{
 	conn_printf(s->conn, "%s\r\n", s->reply.data);
 }
 
@@ -319,6 +325,7 @@ session_run(struct conn *c, const struct client *client,
 
 	conn_printf(c, "220 %s ESMTP smarthost\r\n", config->hostname);
 	while (!s.over && next_command(&s, &line)) {
+		count_errors(&s);
 		write_reply(&s);
 		if (s.receiving && !s.over && receive_message(&s))
 			write_reply(&s);

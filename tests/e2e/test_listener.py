@@ -514,6 +514,26 @@ def test_junk_ends_the_session(client):
     assert set(codes) <= {500, 502, 421}
 
 
+def test_refused_messages_do_not_end_the_session(start, sections, relay):
+    """An application may send a list of addresses over one connection, and
+    the relay may refuse most of them."""
+    one = relay(replies={"rcpt": "550 5.1.1 no such user"})
+    daemon = start(sections(one, {"listen": {"max_message": "1K"}}))
+    with daemon.connect() as client:
+        client.ehlo()
+        for _ in range(50):
+            client.envelope()
+            client.send(b"\r\nx\r\n.\r\n")
+            client.expect(550)
+            client.envelope()
+            client.send(b"\r\n" + b"x\r\n" * 500 + b".\r\n")
+            client.expect(552)
+        del one.replies["rcpt"]
+        client.envelope()
+        client.send(b"\r\nx\r\n.\r\n")
+        client.expect(250)
+
+
 @pytest.mark.parametrize("first", [
     b"POST / HTTP/1.1\r\nHost: x\r\n\r\nMAIL FROM:<a@x.test>\r\n",
     b"GET / HTTP/1.0\r\n\r\nNOOP\r\n", b"CONNECT x:25 HTTP/1.1\r\nNOOP\r\n",
