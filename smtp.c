@@ -30,7 +30,8 @@ enum {
 	 * Five minutes for each answer (RFC 5321 section 4.5.3.2) are for the
 	 * last one. */
 	OPENING_TIMEOUT = 30000,
-	RESET_TIMEOUT = 20000,
+	RESET_TIMEOUT = 2000, /* another message may wait, and a new
+	                       * connection costs it less than more patience */
 	QUIT_TIMEOUT = 2000,
 };
 

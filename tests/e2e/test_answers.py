@@ -125,6 +125,20 @@ def test_refused_transaction_is_not_left_open(start, sections, relay):
     assert one.rset_seen.wait(WAIT) or one.sessions[0].ended.is_set()
 
 
+@pytest.mark.parametrize("kind", ["hang", "drop", "rst", "550", "421"])
+def test_reset_goes_wrong(kind, start, sections, relay):
+    """UX-40: the next message goes over a new connection, and does not wait
+    long for the old one."""
+    one = relay(Fault("rset", kind), recipients={"no@example.test": NO})
+    daemon = start(sections(one, {"upstream": {"connections": "1"}}))
+    assert send(daemon, ["b@example.test", "no@example.test"]).code == 550
+    answer = send(daemon)
+    assert answer.code == 250, answer
+    assert one.fault_hit == 1
+    assert len(one.sessions) == 2
+    assert not daemon.events("upstream_down")
+
+
 def test_more_than_one_transaction(start, sections, relay):
     """recipients_per_message: more would need a second transaction, which
     cannot be all or nothing with the first; so the client is told."""
