@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,17 +72,14 @@ raise_descriptor_limit(struct config *config)
 static bool
 become(const char *name, struct buf *why)
 {
-	struct passwd *user;
+	uid_t uid;
+	gid_t gid;
 
 	if (!name || geteuid() != 0)
 		return true;
-	user = getpwnam(name);
-	if (!user) {
-		buf_addf(why, "run_as: there is no user %s", name);
+	if (!setup_find_user(name, &uid, &gid, why))
 		return false;
-	}
-	if (setgroups(0, NULL) == 0 && setgid(user->pw_gid) == 0 &&
-	    setuid(user->pw_uid) == 0)
+	if (setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0)
 		return true;
 	buf_addf(why, "run_as: cannot become %s: %s", name, strerror(errno));
 	return false;

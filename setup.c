@@ -6,6 +6,7 @@
 #include "setup.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,6 +15,8 @@
 
 #include "favourite.h"
 #include "tls.h"
+
+enum { USER_BYTES = 16 * 1024 }; /* of a line of passwd */
 
 static const char default_path[] = "/etc/smarthost/smarthost.conf";
 
@@ -50,6 +53,26 @@ setup_read(struct setup *s, const char *path, struct buf *why)
 {
 	*s = (struct setup){0};
 	return config_load(&s->config, path, environ, why);
+}
+
+bool
+setup_find_user(const char *name, uid_t *uid, gid_t *gid, struct buf *why)
+{
+	struct passwd user, *found = NULL;
+	char *text = xmalloc(USER_BYTES);
+	int error = getpwnam_r(name, &user, text, USER_BYTES, &found);
+
+	if (found) {
+		*uid = found->pw_uid;
+		*gid = found->pw_gid;
+	} else if (error) {
+		buf_addf(why, "run_as: cannot look up %s: %s", name,
+		    strerror(error));
+	} else {
+		buf_addf(why, "run_as: there is no user %s", name);
+	}
+	free(text);
+	return found != NULL;
 }
 
 static bool

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "config.h"
 #include "relay.h"
@@ -23,6 +24,10 @@ const char *setup_config_path(const char *option);
 /* Reads the configuration. False with sentences, one a line, in why; the
  * exit status is then EX_CONFIG. */
 bool setup_read(struct setup *, const char *path, struct buf *why);
+
+/* Looks up the user that is to run the daemon. False with a sentence if there
+ * is none of that name. */
+bool setup_find_user(const char *name, uid_t *, gid_t *, struct buf *why);
 
 /* Loads what the configuration refers to: anchors, password files, capture
  * directories; as the user that will use them. */

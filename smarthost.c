@@ -61,6 +61,16 @@ command_version(const struct call *call)
 	return EX_OK;
 }
 
+static bool
+knows_user(const struct config *config, struct buf *why)
+{
+	uid_t uid;
+	gid_t gid;
+
+	return !config->run_as ||
+	    setup_find_user(config->run_as, &uid, &gid, why);
+}
+
 /* check --config: everything that can be judged without a network. */
 static int
 command_check(const struct call *call)
@@ -76,7 +86,7 @@ command_check(const struct call *call)
 	}
 	ok = setup_read(&s, path, &why);
 	if (ok) {
-		ok = setup_prepare(&s, &why);
+		ok = knows_user(&s.config, &why) && setup_prepare(&s, &why);
 		setup_print(stdout, "warning: ", &s.config.warnings);
 		setup_free(&s);
 	}

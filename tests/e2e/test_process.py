@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: ISC
-"""The daemon among other processes: its password_command, the orphans of a
+"""The daemon as a process: its user, its password_command, the orphans of a
 container (CO-10), and a stop that no name server can hold up."""
 
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 import harness
 from badrelay import PASSWORD, USER
-from harness import WAIT, WRAPPER, with_mounts
+from harness import CONFIG, WAIT, WRAPPER, run, with_mounts, write_config
 
 needs_root = pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("unshare"),
@@ -69,6 +70,42 @@ def process_one(place):
     for one in running:
         print(one.log.raw.decode(errors="replace"))
         assert one.stop() == 0
+
+
+@pytest.mark.parametrize("user, status", [
+    ("nobody", 0), ("no-such-user", CONFIG), (None, 0)])
+def test_check_looks_up_run_as(user, status, sections, place):
+    config = write_config(place / "smarthost.conf",
+                          sections(25, {"smarthost": {"run_as": user}}))
+    result = run("-c", config, "check", "--config")
+    assert result.status == status, result.text
+    if status:
+        assert result.text == (
+            "smarthost: run_as: there is no user no-such-user\n")
+
+
+@needs_root
+def test_run_as(start, sections, relay):
+    """It gives up root, with all groups, and sends."""
+    one = relay()
+    daemon = start(sections(one, {"smarthost": {"run_as": "nobody"}}),
+                   wrapper=["setpriv", "--groups", "4,24", *WRAPPER])
+    path = pathlib.Path(f"/proc/{daemon.process.pid}/status")
+    status = dict(line.split(":", 1)
+                  for line in path.read_text().splitlines())
+    user = pwd.getpwnam("nobody")
+    assert status["Uid"].split() == [str(user.pw_uid)] * 4
+    assert status["Gid"].split() == [str(user.pw_gid)] * 4
+    assert not status["Groups"].strip()
+    assert send(daemon) == 250
+
+
+@needs_root
+def test_run_as_nobody_known(start, sections):
+    daemon = start(sections(25, {"smarthost": {"run_as": "no-such-user"}}),
+                   ready=False)
+    assert daemon.wait_exit() == CONFIG
+    assert b"no user no-such-user" in daemon.log.raw
 
 
 def login(command, **more):
