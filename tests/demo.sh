@@ -29,7 +29,7 @@ heading() {
 await_start() {
 	local line
 
-	while IFS= read -r -t 20 line <&3; do
+	while IFS= read -r -t 60 line <&3; do
 		echo "$line" >>"$work/log"
 		if [[ $line =~ event=listening\ address=127\.0\.0\.1:([0-9]+) ]]; then
 			port=${BASH_REMATCH[1]}
@@ -45,7 +45,7 @@ exchange() {
 	local line
 
 	[ $# -lt 2 ] || printf '%s\r\n' "$2" >&4
-	while IFS= read -r -t 20 line <&4; do
+	while IFS= read -r -t 60 line <&4; do
 		[[ $line == ???-* ]] || break
 	done
 	[[ $line == "$1"* ]] || fail "expected $1xx, got: $line"
@@ -81,14 +81,14 @@ send_by_smtp() {
 		smtp_by_hand
 		return
 	fi
-	curl -sS --max-time 30 --crlf --mail-from app@demo.example \
+	curl -sS --max-time 60 --crlf --mail-from app@demo.example \
 	    --mail-rcpt ops@demo.example --upload-file "$work/message" \
 	    "smtp://127.0.0.1:$port/demo.example" ||
 	    fail "curl could not send by SMTP"
 }
 
 send_by_sendmail() {
-	SMARTHOST_LISTEN_SOCKET=$work/socket timeout 30 "$program" sendmail -t \
+	SMARTHOST_LISTEN_SOCKET=$work/socket timeout 60 "$program" sendmail -t \
 	    <<-END || fail "sendmail -t ended with status $?"
 	From: A script <script@demo.example>
 	To: admin@demo.example

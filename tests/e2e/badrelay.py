@@ -34,6 +34,7 @@ USER, PASSWORD = "sender", "correct horse"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
 ENDLESS = 64 << 20  # bytes: where an endless reply ends after all
 SLOW = 0.003  # seconds between two bytes
+ALERT = b"\x15"  # how a TLS alert begins
 
 REFUSALS = {"421": b"421 4.3.2 shutting down\r\n",
             "451": b"451 4.3.0 not now\r\n",
@@ -120,17 +121,19 @@ class Wire:
         return data
 
     def readable(self, patience=0.0):
-        """Whether bytes have come that nobody has read."""
+        """Whether bytes have come that nobody has read: neither the end of
+        the connection nor a TLS alert is a command."""
         if self.tls and self._in.pending:
-            return True
+            waiting = self._in.read()
+            self._in.write(waiting)
+            return not waiting.startswith(ALERT)
         if not select.select([self.sock], [], [], patience)[0]:
             return False
         try:
             first = self.sock.recv(1, socket.MSG_PEEK)
         except OSError:
             return False
-        # neither the end of the connection nor a TLS alert is a command
-        return bool(first) and not (self.tls and first == b"\x15")
+        return bool(first) and not (self.tls and first == ALERT)
 
     def _flush(self):
         if self._out.pending:

@@ -138,7 +138,8 @@ def base_sections(place, relay, ca):
         "smarthost": {"hostname": "client.example.test"},
         "upstream": upstream,
         "listen": {"socket": place / "socket", "address": "127.0.0.1:0"},
-        "queue": {"directory": "none"},
+        # a slow machine is not a slow relay
+        "queue": {"directory": "none", "direct_wait": "60s"},
     }
 
 

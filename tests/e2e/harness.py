@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SMARTHOST_BIN") or ROOT / "smarthost")
 BIN = BIN.resolve()
 WRAPPER = shlex.split(os.environ.get("SMARTHOST_WRAPPER", ""))
-WAIT = float(os.environ.get("SMARTHOST_WAIT", "20"))
+WAIT = float(os.environ.get("SMARTHOST_WAIT", "60"))
 
 # Built with a sanitizer, it takes what memory it wants.
 SANITIZED = BIN.exists() and any(

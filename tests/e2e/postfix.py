@@ -173,6 +173,9 @@ class Postfix:
         (self.dir / "access").write_text(
             f"{REFUSED} 550 5.1.1 no such user here\n"
             f"{DEFERRED} 450 4.2.0 try later\n")
+        for path in (*self._conf.glob("*.cf"), self.dir / "access"):
+            # a file that has just changed is not read before it has rested
+            os.utime(path, (0, 0))
         database = self.dir / "sasldb2"
         (self._conf / "sasl" / "smtpd.conf").write_text(
             "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"

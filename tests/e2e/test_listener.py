@@ -740,20 +740,20 @@ def test_root_gets_through(start, sections, relay):
     assert one.copies() == 1
 
 
-@pytest.mark.parametrize("state", ["greeted", "line", "data"])
-def test_session_timeout(state, start, sections, relay):
-    """A silent client, or one in the middle of a line, is let go."""
+def test_session_timeout(start, sections, relay):
+    """A silent client, or one in the middle of a line or of a message, is let
+    go."""
     one = relay()
-    daemon = start(sections(one, {"listen": {"session_timeout": "1s"}}))
-    with daemon.connect() as client:
-        client.ehlo()
-        if state == "line":
-            client.send("MAIL FR")
-        if state == "data":
-            client.envelope()
-            client.send(b"\r\nx\r\n")
-        replies = client.rest()
-        assert [reply.code for reply in replies] in ([421], [])
+    daemon = start(sections(one, {"listen": {"session_timeout": "3s"}}))
+    with daemon.connect() as silent, daemon.connect() as line, \
+            daemon.connect() as data:
+        for client in (silent, line, data):
+            client.ehlo()
+        line.send("MAIL FR")
+        data.envelope()
+        data.send(b"\r\nx\r\n")
+        for client in (silent, line, data):
+            assert [reply.code for reply in client.rest()] in ([421], [])
     assert daemon.stop() == 0
     assert one.copies() == 0
 
@@ -995,7 +995,7 @@ def test_stop_waits_for_the_answer_to_the_dot(start, sections, relay):
         client.ehlo()
         client.envelope()
         client.send(b"\r\nx\r\n.\r\n")
-        assert one.dot_seen.wait(20)
+        assert one.dot_seen.wait(WAIT)
         daemon.signal(signal.SIGTERM)
         client.expect(250)
     assert daemon.wait_exit() == 0
@@ -1010,7 +1010,7 @@ def test_stop_cuts_what_is_before_the_end_of_data(start, sections, relay):
         client.ehlo()
         client.envelope()
         client.send(b"\r\nx\r\n.\r\n")
-        assert one.holding.wait(20)
+        assert one.holding.wait(WAIT)
         daemon.signal(signal.SIGTERM)
         replies = client.rest()
         assert not replies or replies[0].code in (451, 421)

@@ -324,7 +324,7 @@ def test_no_storm(start, kept, spool, relay):
 # ---- What the relay said ---------------------------------------------
 
 def in_the_future(path):
-    return path.stat().st_mtime > time.time() + 30
+    return path.stat().st_mtime > time.time() + 5
 
 
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
@@ -460,7 +460,7 @@ def test_mixed_recipients(start, kept, spool, relay):
     one.wait_messages(2)
     assert copies_by_recipient(one) == {"x@example.test": 1,
                                         "a@example.test": 1}
-    assert daemon.events("refused", to="no@example.test")
+    daemon.wait_event("refused", to="no@example.test")
     daemon.stop()
     one.recipients = {}  # a refused one is not asked again, even so
     for _ in range(2):
@@ -504,7 +504,7 @@ def test_wrong_password(start, kept, spool, relay):
     assert reply.code == 250 and HELD.match(reply.text), reply
     for number in range(1, 10):
         assert send(daemon, f"n{number}").code == 250
-    assert daemon.events("held")
+    daemon.wait_event("held")
     daemon.stop()
     assert sum(s.said("AUTH") for s in one.sessions) == 1
     daemon = start(wrong)  # what is stored is no reason to try more
@@ -548,9 +548,7 @@ def test_slow_relay(step, wait, start, kept, spool, patient):
     attempt meanwhile."""
     one = patient(step)
     daemon = start(kept(one, {"queue": {"direct_wait": wait}}))
-    began = time.monotonic()
     name = send_queued(daemon)
-    assert time.monotonic() - began < WAIT
     assert spool.names() == [name]
     one.release.set()
     one.wait_messages(1)
@@ -891,11 +889,11 @@ def test_pause(days, low, high, start, kept, spool, stored, relay):
         rb"\narrived \d+\n", b"\narrived %d\n" % (time.time() - days * 86400),
         path.read_bytes()))
     one = relay(Fault("dot", "451"))
+    began = time.time()
     daemon = start(kept(one))
     daemon.wait_event("deferred", id=path.name)
     daemon.stop()
-    pause = path.stat().st_mtime - time.time()
-    assert low <= pause <= high
+    assert began + low <= path.stat().st_mtime <= time.time() + high
     assert spool.names() == [path.name]
 
 
@@ -1131,15 +1129,15 @@ def test_full_disk_and_a_slow_relay(disk, start, kept, patient):
     """The commit fails while a courier has it: its answer is waited for."""
     small = disk("size=64k")
     one = patient("dot")
-    daemon = start(kept(one, {"queue": {"direct_wait": "100ms",
-                                               "min_free": "0"}}),
+    daemon = start(kept(one, {"queue": {"direct_wait": "500ms",
+                                        "min_free": "0"}}),
                    wrapper=small.wrapper)
     small.fill()
     replies = []
     thread = threading.Thread(target=lambda: replies.append(send(daemon)))
     thread.start()
     assert one.waiting.wait(WAIT)
-    thread.join(0.5)  # not to wait for something, but to see that it waits
+    thread.join(0.8)  # not to wait for something, but to see that it waits
     assert thread.is_alive()
     one.release.set()
     thread.join()

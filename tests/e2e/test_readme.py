@@ -56,14 +56,17 @@ start() {
 	    "/run/$(value RuntimeDirectory)"
 	: >"$log"
 	# shellcheck disable=SC2046 # a command line
-	setsid setpriv --reuid="$(value User)" --regid="$(value Group)" \
+	setsid flock --no-fork /run/smarthost.alive \
+	    setpriv --reuid="$(value User)" --regid="$(value Group)" \
 	    --init-groups --no-new-privs $(value ExecStart) \
 	    </dev/null >/dev/null 2>>"$log" &
 	echo $! >/run/smarthost.pid
-	tail -f -n +1 --pid=$! "$log" | grep -q -m 1 event=started
+	tail -s 0.02 -f -n +1 --pid=$! "$log" | grep -q -m 1 event=started
 }
-stop() { kill "$(cat /run/smarthost.pid)" && tail -f -n +1 "$log" |
-	grep -q -m 1 event=stopped; }
+stop() {
+	kill "$(cat /run/smarthost.pid)" &&
+	    flock /run/smarthost.alive grep -q event=stopped "$log"
+}
 case "$*" in
 daemon-reload) test -s "$unit" ;;
 "enable --now smarthost") start ;;
@@ -210,7 +213,8 @@ exec chroot "$1/root" sh -c "echo ready; exec sleep infinity"
             input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             cwd="/", check=False, env={
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
-                        "/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"})
+                        "/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
+                "MAKEFLAGS": f"-j{len(os.sched_getaffinity(0))}"})
         text = done.stdout.decode(errors="replace")
         print(f"$ {script}\n{text}[{done.returncode}]")
         if check:
