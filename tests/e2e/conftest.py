@@ -5,6 +5,7 @@ and badrelay.py for the two relays, certs.py for their certificates."""
 import os
 import pathlib
 import shutil
+import socket
 import tempfile
 
 import pytest
@@ -65,6 +66,14 @@ def relay():
     yield start
     for one in relays:
         one.close()
+
+
+@pytest.fixture
+def nobody_there():
+    """A port on which connecting is refused, whoever else runs."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -240,10 +240,8 @@ def nothing_in_clear(session):
                         rb"(QUIT\r\n)?", session.plain), session.plain
 
 
-def test_connect_refused(relay, sections, place):
-    closed = relay()
-    closed.close()
-    config = harness.write_config(place / "conf", sections(closed))
+def test_connect_refused(nobody_there, sections, place):
+    config = harness.write_config(place / "conf", sections(nobody_there))
     result = sendmail("b@example.test", config=config, stdin=message())
     assert result.status == TEMPORARY
     assert b"refused" in result.stderr.lower()

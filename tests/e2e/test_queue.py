@@ -95,14 +95,6 @@ def kept(sections, spool):
 
 
 @pytest.fixture
-def nobody_there():
-    """A port on which connecting is refused, whoever else runs."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
-
-
-@pytest.fixture
 def patient():
     relays = []
 

@@ -481,7 +481,9 @@ class Troubles:
         return self.send(None, host="mail.example.invalid")
 
     def wrong_port(self):
-        return self.send(None, port=free_ports(1)[0])
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            return self.send(None, port=sock.getsockname()[1])
 
     def port_blocked(self):
         """Nobody accepts, and the backlog is full: what comes is dropped."""
@@ -615,13 +617,12 @@ def shape(event):
     return [f"level={event['level']}"] + list(event)
 
 
-def test_log_lines(start, sections, relay, tls, place):
+def test_log_lines(start, sections, relay, nobody_there, tls, place):
     """Each example is a line that the daemon writes: one message is taken,
     one refused, one meets a relay that is away, without a spool and with one;
     one is refused for one of its recipients, one meets a wrong password."""
     refusal = {"nobody@example.com": "550 5.1.1 no such user"}
     one = relay(tls=tls, mechanisms=("PLAIN",), recipients=refusal)
-    away = free_ports(1)[0]
     real = []
 
     def send(where, changes, *envelopes):
@@ -639,9 +640,9 @@ def test_log_lines(start, sections, relay, tls, place):
     you, nobody = "you@example.com", "nobody@example.com"
     send(one, {"upstream": {"idle": "0s"}}, ({0}, you),
          (harness.REFUSED, nobody))
-    send(away, {}, ({harness.TEMPORARY}, you))
+    send(nobody_there, {}, ({harness.TEMPORARY}, you))
     send(one, kept("a"), ({0}, you, nobody))
-    send(away, kept("b"), ({0}, you))
+    send(nobody_there, kept("b"), ({0}, you))
     send(one, {"upstream": {"password": "wrong"}, **kept("c")}, ({0}, you))
     shapes = [(event["event"], shape(event)) for event in real]
     # a relay comes back after a minute: see test_upstream_up

@@ -71,6 +71,7 @@ def test_bad(certificate, name, why, implicit, relay, certs, sections, send):
     one = relay(tls=server_context(certs.pem(certificate)),
                 implicit=implicit, mechanisms=("PLAIN",))
     result = send(sections(one, {"upstream": {"tls_name": name}}))
+    one.wait_ended()
     assert result.status == TEMPORARY, result.text
     assert re.search(why, result.text, re.I), result.text
     assert one.copies() == 0
@@ -198,6 +199,7 @@ def test_bytes_before_the_handshake(extra, relay, tls, sections, send):
     one = relay(Fault("starttls", "raw", data=b"220 go\r\n" + extra,
                       done=True), tls=tls, mechanisms=("PLAIN",))
     result = send(sections(one))
+    one.wait_ended()
     assert result.status == TEMPORARY
     assert one.sessions[0].login is None
     assert one.copies() == 0
@@ -208,6 +210,7 @@ def test_starttls_stripped(relay, tls, sections, send):
     one = relay(tls=tls, offer_starttls="", mechanisms=())
     result = send(sections(one, {"upstream": {
         "user": "sender", "password": "very secret"}}))
+    one.wait_ended()
     assert result.status == TEMPORARY
     assert "STARTTLS" in result.text
     nothing_in_clear(one.sessions[0])
@@ -233,6 +236,7 @@ def test_starttls_refused(reply, relay, tls, sections, send):
     one = relay(Fault("starttls", "raw", data=reply.encode() + b"\r\n"),
                 tls=tls, mechanisms=("PLAIN",))
     result = send(sections(one))
+    one.wait_ended()
     assert result.status == TEMPORARY
     nothing_in_clear(one.sessions[0])
 

@@ -30,7 +30,7 @@ struct peer_step {
 /* HANG_UP closes behind its words; STARE reads no more until the other end
  * closes; DEAF refuses, before it speaks, to be written to. */
 
-enum { PEER_STEPS = 8, PEER_PATIENCE = 20 };
+enum { PEER_STEPS = 8, PEER_PATIENCE = 60 };
 
 struct peer {
 	int fd;

@@ -7,7 +7,7 @@ output=$(mktemp) || exit 1
 trap 'rm -f "$output"' EXIT
 
 for program in "$@"; do
-	timeout 120 "$program" >"$output" 2>&1 </dev/null
+	timeout 600 "$program" >"$output" 2>&1 </dev/null
 	status=$?
 	counts=$(awk '
 		/^\[==========\] Running / { all += $3 }

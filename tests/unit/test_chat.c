@@ -24,7 +24,7 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BYTES(s) s, sizeof(s) - 1
 
-enum { AMPLE = 20000, ANSWER_MAX = 64 * 1024 };
+enum { AMPLE = 60000, ANSWER_MAX = 64 * 1024 };
 
 /* A conversation whose other end the test holds. */
 struct talk {

@@ -32,7 +32,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { AMPLE = 20000, SHORT = 300 };
+enum { AMPLE = 60000, SHORT = 300 };
 
 /* --- A relay ----------------------------------------------------------- */
 
@@ -847,28 +847,31 @@ test_impatient_behind_mail(void **state)
 		{{.waits_at = "MAIL"}, false}, {{.waits_at = "RCPT"}, false},
 		{{.waits_at = "DATA"}, false}, {{.waits_at = "."}, true},
 	};
+	struct house *houses[2 * COUNT(cases)];
+	int64_t before;
 
 	(void)state;
-	for (size_t i = 0; i < 2 * COUNT(cases); i++) {
-		struct house *h = house_build(&cases[i / 2].manners, 1);
-		struct server *server = &h->servers[0];
+	for (size_t i = 0; i < COUNT(houses); i++) {
+		houses[i] = house_build(&cases[i / 2].manners, 1);
+		houses[i]->config.queue.direct_wait = 3 * SHORT;
+		house_open(houses[i], i % 2);
+		session_start(houses[i], 0);
+	}
+	for (size_t i = 0; i < COUNT(houses); i++)
+		server_await_waiting(&houses[i]->servers[0], 1);
+	before = work_done();
+	poll(NULL, 0, 4 * SHORT);
+	assert_true(work_done() - before < SHORT / 2);
+	for (size_t i = 0; i < COUNT(houses); i++) {
 		const struct session *s;
-		int64_t before;
 
-		h->config.queue.direct_wait = SHORT;
-		house_open(h, i % 2);
-		before = work_done();
-		session_start(h, 0);
-		server_await_waiting(server, 1);
-		poll(NULL, 0, 2 * SHORT);
-		assert_true(work_done() - before < SHORT / 2);
-		server_release(server);
-		s = session_end(h, 0);
+		server_release(&houses[i]->servers[0]);
+		s = session_end(houses[i], 0);
 		check_verdict(&s->verdict, cases[i / 2].sent ? SENT : LATER,
 		    cases[i / 2].sent ? 250 : 0, "");
 		assert_int_equal(s->verdict.cut_short, !cases[i / 2].sent);
 		assert_false(s->verdict.maybe_delivered);
-		house_close(h);
+		house_close(houses[i]);
 	}
 }
 

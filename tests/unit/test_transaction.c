@@ -27,7 +27,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { AMPLE = 20000, KIB = 1024 };
+enum { AMPLE = 60000, KIB = 1024 };
 
 enum after { KEPT, NEEDS_RESET, FAILED };
 
@@ -963,7 +963,7 @@ test_body_stalled(void **state)
 		int64_t begun = clock_now();
 		struct verdict v;
 
-		interrupt_body(&steps[i], 200, &v);
+		interrupt_body(&steps[i], 1000, &v);
 		assert_int_equal(v.outcome, LATER);
 		assert_int_equal(v.scope, SCOPE_MESSAGE);
 		assert_int_equal(v.code, 0);
@@ -1043,7 +1043,7 @@ test_cut_before_dot(void **state)
 
 		assert_int_equal(pipe(stop), 0);
 		peer.steps[0].wake = stops ? stop[1] : 0;
-		run_in_a_hurry(&peer, stop[0], stops ? 0 : 100, &v);
+		run_in_a_hurry(&peer, stop[0], stops ? 0 : 500, &v);
 		assert_string_equal(peer.log.data, MAIL RCPT_A DATA "|");
 		assert_int_equal(v.outcome, LATER);
 		assert_false(v.maybe_delivered);
@@ -1061,13 +1061,13 @@ test_patient_behind_dot(void **state)
 	(void)state;
 	for (int stops = 0; stops < 2; stops++) {
 		struct peer peer = {.steps = {SAY(DATA "|", OK OK GO),
-		    {.await = DOT, .say = OK, .rest = 400}}};
+		    {.await = DOT, .say = OK, .rest = 700}}};
 		struct verdict v;
 		int stop[2];
 
 		assert_int_equal(pipe(stop), 0);
 		peer.steps[1].wake = stops ? stop[1] : 0;
-		run_in_a_hurry(&peer, stop[0], stops ? 0 : 200, &v);
+		run_in_a_hurry(&peer, stop[0], stops ? 0 : 500, &v);
 		assert_int_equal(v.outcome, SENT);
 		assert_string_equal(peer.log.data,
 		    MAIL RCPT_A DATA "|" CONTENT);
