@@ -316,7 +316,9 @@ serve(struct queue *q)
 			keep_house(q);
 			kept_house = clock_now();
 		} else if (now) {
+			q->serving = true;
 			serve_next(q);
+			q->serving = false;
 		} else {
 			look = look < house ? look : house;
 			thread_wait(&q->tick, &q->lock,
@@ -335,7 +337,7 @@ run_clock(void *argument)
 		bool read;
 
 		pthread_mutex_unlock(&q->lock);
-		read = search(q);
+		read = q->once || search(q);
 		pthread_mutex_lock(&q->lock);
 		if (read)
 			serve(q);
@@ -352,8 +354,9 @@ run_clock(void *argument)
 bool
 backlog_start(struct queue *q)
 {
-	q->calm_since = clock_now();
-	q->clock_offset = (int64_t)time(NULL) - q->calm_since / SECOND;
+	/* For who does not stay, it is the machine's start that counts. */
+	q->calm_since = q->once ? 0 : clock_now();
+	q->clock_offset = (int64_t)time(NULL) - clock_now() / SECOND;
 	q->present++;
 	if (thread_start(run_clock, q))
 		return true;

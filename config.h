@@ -65,6 +65,7 @@ struct listen_config {
 	bool socket_is_default;
 	char *control;             /* path, or NULL when set to none, or when
 	                            * socket is and this is not set */
+	bool control_is_default;
 	struct endpoints addresses;
 	struct access allow;
 	uint64_t max_message;      /* bytes */

@@ -156,7 +156,8 @@ settle_sockets(struct draft *draft)
 	struct place place = block_place(block, "control", listen->control);
 
 	listen->socket_is_default = !block_where(block, "socket");
-	if (listen->socket && !block_where(block, "control"))
+	listen->control_is_default = !block_where(block, "control");
+	if (listen->socket && listen->control_is_default)
 		listen->control = beside(listen->socket, "control");
 	if (listen->socket && listen->control &&
 	    !strcmp(listen->socket, listen->control))

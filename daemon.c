@@ -22,6 +22,7 @@
 #include "dial.h"
 #include "listen.h"
 #include "queue.h"
+#include "queue_command.h"
 #include "setup.h"
 #include "spool.h"
 #include "thread.h"
@@ -70,7 +71,7 @@ raise_descriptor_limit(struct config *config)
 }
 
 static bool
-become(const char *name, struct buf *why)
+become(const char *name, struct listener *l, struct buf *why)
 {
 	uid_t uid;
 	gid_t gid;
@@ -79,6 +80,7 @@ become(const char *name, struct buf *why)
 		return true;
 	if (!setup_find_user(name, &uid, &gid, why))
 		return false;
+	listen_give_control(l, uid);
 	if (setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0)
 		return true;
 	buf_addf(why, "run_as: cannot become %s: %s", name, strerror(errno));
@@ -235,7 +237,7 @@ start(struct setup *s, struct buf *why)
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;
-	if (become(s->config.run_as, why))
+	if (become(s->config.run_as, l, why))
 		status = run(s, l, why);
 	listen_free(l);
 	return status;
@@ -292,31 +294,41 @@ reach(const struct config *config)
 	return c;
 }
 
-int
-daemon_health(const char *config_path)
+/* Whether it greets us. */
+static bool
+answers(const struct config *config)
 {
-	struct buf why = {0}, line = {0};
-	struct conn *c = NULL;
-	struct setup s;
-	bool ok = false;
+	struct conn *c = reach(config);
+	struct buf line = {0};
+	bool ok;
 
-	if (setup_read(&s, setup_config_path(config_path), &why)) {
-		c = reach(&s.config);
-		setup_free(&s);
-	}
-	if (c) {
-		conn_set_deadline(c, clock_now() + HEALTH_PATIENCE_MS);
-		ok = conn_line(c, &line, 512) == LINE_OK &&
-		    strncmp(line.data, "220", 3) == 0;
-		conn_printf(c, "QUIT\r\n");
-		(void)conn_line(c, &line, 512);
-		conn_close(c);
-	}
-	if (why.len)
-		setup_print(stderr, "smarthost: ", &why);
-	else if (!ok)
-		fprintf(stderr, "smarthost: the daemon does not answer\n");
-	buf_free(&why);
+	if (!c)
+		return false;
+	conn_set_deadline(c, clock_now() + HEALTH_PATIENCE_MS);
+	ok = conn_line(c, &line, 512) == LINE_OK &&
+	    strncmp(line.data, "220", 3) == 0;
+	conn_printf(c, "QUIT\r\n");
+	(void)conn_line(c, &line, 512);
+	conn_close(c);
 	buf_free(&line);
+	return ok;
+}
+
+int
+daemon_health(const char *config_path, bool relay)
+{
+	struct setup s;
+	struct queue_place place = {.program = "smarthost", .setup = &s};
+	struct buf why = {0};
+	bool ok = setup_read(&s, setup_config_path(config_path), &why);
+
+	if (ok && !answers(&s.config)) {
+		buf_adds(&why, "the daemon does not answer");
+		ok = false;
+	}
+	ok = ok && (!relay || queue_command_health(&place, &why));
+	setup_print(stderr, "smarthost: ", &why);
+	setup_free(&s);
+	buf_free(&why);
 	return ok ? EX_OK : 1;
 }

@@ -53,6 +53,15 @@ health_probe_ended(struct health *h)
 	h->probing = false;
 }
 
+void
+health_hurry(struct health *h)
+{
+	h->next_probe = 0;
+	h->failures = h->refused_logins = h->refused_hellos = 0;
+	h->asked = 0;
+	h->failed_last[0] = '\0';
+}
+
 /* first, doubled with each further failure, at most max. */
 static int64_t
 doubled(int64_t first, unsigned failures, int64_t max)

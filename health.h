@@ -52,6 +52,10 @@ bool health_knows(const struct health *, const char *id);
 int64_t health_opens(const struct health *, int64_t now);
 void health_probe_ended(struct health *);
 
+/* Somebody says that it is worth trying: the next probe may be made at once,
+ * and what went before counts no longer. */
+void health_hurry(struct health *);
+
 enum health_change { HEALTH_AS_BEFORE, HEALTH_WENT_DOWN, HEALTH_CAME_UP };
 
 /* Learns from what the message with that ID met. */

@@ -15,13 +15,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "config.h"
 #include "conn.h"
 #include "dial.h"
+#include "local.h"
 #include "message.h"
 #include "orphans.h"
 #include "places.h"
@@ -38,9 +38,8 @@ struct listener {
 	const struct config *config;
 	struct pollfd *fds;  /* listening sockets, and the stop pipe last */
 	size_t count;
-	int local;           /* the unix socket's descriptor, or -1 */
-	dev_t device;        /* what we have bound, so that we unlink only */
-	ino_t inode;         /* our own */
+	struct local socket;  /* for everybody on this machine */
+	struct local control; /* for its administrators */
 	struct queue *queue;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
@@ -102,34 +101,15 @@ open_address(struct listener *l, const struct endpoint *e, struct buf *why)
 	return true;
 }
 
-/* Clears the way for our socket: one that nobody answers is left over from a
- * crash. False if somebody answers, or if it is something else. */
-static bool
-remove_leftover(const char *path)
-{
-	struct stat there;
-	struct conn *c;
-
-	if (lstat(path, &there) != 0)
-		return true;
-	if (!S_ISSOCK(there.st_mode)) {
-		errno = EEXIST;
-		return false;
-	}
-	c = dial_unix(path, -1);
-	if (!c)
-		return errno != ECONNREFUSED || unlink(path) == 0;
-	conn_close(c);
-	errno = EADDRINUSE;
-	return false;
-}
-
 /* The directory of the default socket is ours to make. */
 static void
 make_directory(const struct config *config)
 {
-	char *slash, *directory = xstrdup(config->listen.socket);
+	char *slash, *directory;
 
+	if (!config->listen.socket)
+		return;
+	directory = xstrdup(config->listen.socket);
 	slash = strrchr(directory, '/');
 	if (slash && slash != directory && config->listen.socket_is_default) {
 		*slash = '\0';
@@ -138,53 +118,53 @@ make_directory(const struct config *config)
 	free(directory);
 }
 
-static int
-bind_local(const char *path)
+/* False with errno set and a sentence in why; no path: no socket. */
+static bool
+open_local(struct listener *l, struct local *local, const char *path,
+    mode_t mode, struct buf *why)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	mode_t mask;
-	int fd;
+	if (!path)
+		return true;
+	if (!local_open(local, path, mode, why))
+		return false;
+	add_socket(l, local->fd, path);
+	return true;
+}
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	if (!remove_leftover(path))
-		return -1;
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	mask = umask(0111); /* anyone may send: 0666 */
-	fd = open_socket((struct sockaddr *)&address, sizeof(address));
-	umask(mask);
-	return fd;
+/* What is only there by default can be done without. */
+static void
+go_on_without(struct buf *why)
+{
+	log_message(LEVEL_WARNING, "%s; going on without it", buf_text(why));
+	buf_clear(why);
 }
 
 static bool
-open_local(struct listener *l, struct buf *why)
+open_locals(struct listener *l, struct buf *why)
 {
-	const char *path = l->config->listen.socket;
-	struct stat made;
+	const struct listen_config *c = &l->config->listen;
 
-	if (!path)
-		return true;
 	make_directory(l->config);
-	l->local = bind_local(path);
-	if (l->local >= 0) {
-		if (lstat(path, &made) == 0) {
-			l->device = made.st_dev;
-			l->inode = made.st_ino;
-		}
-		add_socket(l, l->local, path);
-		return true;
+	if (!open_local(l, &l->socket, c->socket, 0666, why)) {
+		if (!c->socket_is_default || !c->addresses.count ||
+		    errno == EADDRINUSE)
+			return false;
+		go_on_without(why);
+		if (c->control_is_default)
+			return true;
 	}
-	buf_addf(why, "cannot make the socket %s: %s", path, strerror(errno));
-	if (errno == EADDRINUSE)
-		buf_adds(why, "; another smarthost answers on it");
-	if (!l->config->listen.socket_is_default ||
-	    !l->config->listen.addresses.count || errno == EADDRINUSE)
-		return false;
-	log_message(LEVEL_WARNING, "%s; going on without it", buf_text(why));
-	buf_clear(why);
+	if (!open_local(l, &l->control, c->control, 0600, why)) {
+		if (!c->control_is_default || errno == EADDRINUSE)
+			return false;
+		go_on_without(why);
+	}
 	return true;
+}
+
+void
+listen_give_control(struct listener *l, uid_t uid)
+{
+	local_give(&l->control, uid);
 }
 
 struct listener *
@@ -195,10 +175,10 @@ listen_open(const struct config *config, struct buf *why)
 	bool ok;
 
 	l->config = config;
-	l->local = -1;
+	l->socket.fd = l->control.fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	thread_cond_init(&l->ended);
-	ok = open_local(l, why);
+	ok = open_locals(l, why);
 	for (size_t i = 0; ok && i < addresses->count; i++)
 		ok = open_address(l, &addresses->list[i], why);
 	if (ok)
@@ -212,7 +192,6 @@ listen_open(const struct config *config, struct buf *why)
 struct guest {
 	struct listener *listener;
 	struct conn *conn;
-	bool local; /* came through the unix socket */
 	struct client client;
 };
 
@@ -222,7 +201,7 @@ leave(struct guest *g)
 	struct listener *l = g->listener;
 
 	pthread_mutex_lock(&l->lock);
-	places_leave(&l->places, g->local, g->client.uid);
+	places_leave(&l->places, g->client.local, g->client.uid);
 	pthread_cond_signal(&l->ended);
 	pthread_mutex_unlock(&l->lock);
 	free(g);
@@ -250,7 +229,7 @@ identify_local(struct client *client, int fd)
 	client->uid = peer.uid == OVERFLOW_UID ? NO_OWNER : peer.uid;
 	snprintf(client->name, sizeof(client->name), "uid %u",
 	    (unsigned)peer.uid);
-	client->may_relay = true;
+	client->may_relay = client->local = true;
 }
 
 static void
@@ -258,8 +237,7 @@ identify(struct guest *g, int fd, const struct sockaddr *peer)
 {
 	struct buf name = {0};
 
-	g->local = peer->sa_family == AF_UNIX;
-	if (g->local) {
+	if (peer->sa_family == AF_UNIX) {
 		identify_local(&g->client, fd);
 		return;
 	}
@@ -278,7 +256,7 @@ take_place(struct guest *g)
 	bool taken;
 
 	pthread_mutex_lock(&l->lock);
-	taken = places_take(&l->places, g->local, g->client.uid);
+	taken = places_take(&l->places, g->client.local, g->client.uid);
 	pthread_mutex_unlock(&l->lock);
 	return taken;
 }
@@ -294,7 +272,8 @@ turn_away(int fd)
 }
 
 static void
-start_session(struct listener *l, int fd, const struct sockaddr *peer)
+start_session(struct listener *l, int fd, const struct sockaddr *peer,
+    bool controls)
 {
 	struct guest *g = xcalloc(1, sizeof(*g));
 
@@ -305,6 +284,7 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer)
 		free(g);
 		return;
 	}
+	g->client.controls = controls;
 	g->conn = conn_new(fd, l->fds[l->count].fd);
 	if (thread_start(run_session, g))
 		return;
@@ -327,25 +307,21 @@ accept_one(struct listener *l, int listening)
 
 	if (fd < 0)
 		return !dial_is_shortage(errno);
-	if (listening == l->local)
+	if (listening == l->socket.fd || listening == l->control.fd)
 		peer.ss_family = AF_UNIX;
-	start_session(l, fd, (struct sockaddr *)&peer);
+	start_session(l, fd, (struct sockaddr *)&peer,
+	    listening == l->control.fd);
 	return true;
 }
 
 static void
 close_sockets(struct listener *l)
 {
-	const char *path = l->config->listen.socket;
-	struct stat now;
-
 	for (size_t i = 0; i < l->count; i++)
 		close(l->fds[i].fd);
 	l->count = 0;
-	if (l->local >= 0 && lstat(path, &now) == 0 &&
-	    now.st_dev == l->device && now.st_ino == l->inode)
-		unlink(path);
-	l->local = -1;
+	local_remove(&l->socket);
+	local_remove(&l->control);
 }
 
 void

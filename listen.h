@@ -4,18 +4,22 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct buf;
 struct config;
 struct queue;
 
-/* The sockets that strangers connect to, and the sessions on them. */
+/* The sockets that others connect to, and the sessions on them. */
 struct listener;
 
 /* Binds everything that the configuration names. NULL on failure, with a
  * sentence in why; what is only a pity (a default socket that cannot be made,
  * when there is another listener) is logged. */
 struct listener *listen_open(const struct config *, struct buf *why);
+
+/* Root, about to become that user, lets it use the control socket too. */
+void listen_give_control(struct listener *, uid_t);
 
 /* Accepts and starts sessions until stop_fd becomes readable. Then the sockets
  * are closed. */

@@ -35,6 +35,7 @@ struct recipient {
 	unsigned notify; /* NOTIFY_... */
 	char *original;  /* ORCPT, "rfc822;xtext" as it came; or NULL */
 	enum outcome outcome;
+	bool held;   /* its file says HOLD: a person has to change something */
 	int code;    /* of the last reply; 0: none */
 	char *reply; /* its text, printable; or NULL */
 };

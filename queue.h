@@ -95,4 +95,40 @@ bool queue_mark(struct queue *, struct submission *);
 void queue_settle(struct queue *, struct submission *, const struct verdict *,
     const struct attempt *);
 
+/* For people who ask: whether an upstream is left alone for now, or messages
+ * of that sender are. */
+struct pause_state {
+	bool paused;
+	bool hold;        /* until a person changes something */
+	int64_t wait;     /* ms to the next try; 0: it is being tried now */
+	const char *hint; /* for a person; constant text or NULL */
+	char reason[512]; /* one printable line */
+};
+void queue_upstream_state(struct queue *, unsigned upstream,
+    struct pause_state *);
+void queue_sender_state(struct queue *, const char *sender,
+    struct pause_state *);
+
+/* Has everything stored tried now: ends the pauses too, of upstreams and of
+ * senders. How many messages that are. */
+size_t queue_wake(struct queue *);
+
+/* Has these stored messages tried as soon as that may be: with pauses ended,
+ * now. The IDs are sorted. How many of them were waiting. */
+struct queue_id;
+size_t queue_retry(struct queue *, const struct queue_id *, size_t count,
+    bool end_pauses);
+
+/* The spool, which locks by itself; NULL: none. */
+struct spool *queue_spool(const struct queue *);
+
+/* Instead of queue_start(), for a process that does not stay: has these stored
+ * messages tried, each once. False with a sentence in why. */
+bool queue_start_once(struct queue *, const struct queue_id *, size_t count,
+    struct buf *why);
+
+/* How many of them are still to be tried, or being tried; 0 too when no
+ * upstream may be. */
+size_t queue_left(struct queue *);
+
 #endif

@@ -91,6 +91,9 @@ struct queue {
 	pthread_cond_t tick;      /* the clock has something to look at */
 	int64_t calm_since;       /* the start, or the wall clock's last step */
 	int64_t clock_offset;     /* of the wall clock, then; seconds */
+	bool once;                /* what has been tried is not planned again,
+	                           * and nothing is looked for */
+	bool serving;             /* the clock has a message in hand */
 };
 
 /* --- line.c, under the lock ---------------------------------------------- */

@@ -133,6 +133,7 @@ take_reply(struct recipient *r, char *value, enum outcome outcome)
 		len--;
 	reply[len] = '\0';
 	recipient_set(r, outcome, atoi(value + 2), reply);
+	r->held = r->outcome == HOLD;
 	if (r->outcome == LATER || r->outcome == HOLD)
 		r->outcome = WAITING;
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "buf.h"
-#include "message.h"
+#include "queue_id.h"
 
 struct due {
 	int64_t when;
@@ -112,6 +112,28 @@ schedule_take_older(struct schedule *s, int64_t arrived, size_t *cursor,
 		return false;
 	take_at(s, *cursor, id);
 	return true;
+}
+
+size_t
+schedule_hurry(struct schedule *s, const struct queue_id *ids, size_t count,
+    int64_t when)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct due *due = &s->heap[i];
+		const struct queue_id id = {{due->id[0], due->id[1]}};
+
+		if (ids && !bsearch(&id, ids, count, sizeof(*ids),
+			queue_id_compare))
+			continue;
+		if (due->when > when)
+			due->when = when;
+		found++;
+	}
+	for (size_t i = s->count / 2; i-- > 0;)
+		move_down(s, i);
+	return found;
 }
 
 void

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct queue_id;
+
 /*
  * What is due when: a heap of queue IDs, 24 bytes a message, the earliest
  * first. Times are on clock_now(). Zero it to start. The caller holds the
@@ -30,6 +32,11 @@ bool schedule_take(struct schedule *, int64_t now, char *id);
  * moves while it goes on may be passed over. */
 bool schedule_take_older(struct schedule *, int64_t arrived, size_t *cursor,
     char *id);
+
+/* Makes due at that time what would be later: everything, or, with ids, those
+ * of the sorted IDs that are in it. How many it found. */
+size_t schedule_hurry(struct schedule *, const struct queue_id *ids,
+    size_t count, int64_t when);
 void schedule_free(struct schedule *);
 
 #endif

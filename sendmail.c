@@ -20,6 +20,7 @@
 #include "dial.h"
 #include "message.h"
 #include "queue.h"
+#include "queue_command.h"
 #include "sendmail_options.h"
 #include "setup.h"
 #include "smtp.h"
@@ -239,26 +240,21 @@ configure(struct job *j, const char *option)
 }
 
 static int
-list_queue(struct job *j)
-{
-	if (!j->configured || j->setup.config.queue.directory) {
-		buf_adds(&j->draft.why, "this version cannot list the queue; "
-		    "see the directory queue/ in the spool");
-		return complain(j, EX_UNAVAILABLE);
-	}
-	printf("Mail queue is empty: [queue] directory = none\n");
-	return EX_OK;
-}
-
-static int
 run_mode(struct job *j)
 {
+	const struct queue_place place = {
+		.program = "sendmail",
+		.setup = j->configured ? &j->setup : NULL,
+		.why = buf_text(&j->config_error),
+	};
+
 	switch (j->options.mode) {
 	case MODE_DELIVER:
 		return deliver(j);
 	case MODE_QUEUE_LIST:
-		return list_queue(j);
+		return queue_command_list(&place);
 	case MODE_QUEUE_RUN:
+		return queue_command_run(&place, j->options.queue_id);
 	case MODE_ALIASES:
 		return EX_OK;
 	default:

@@ -72,6 +72,7 @@ set_value(struct sendmail_options *o, char option, const char *value)
 		break;
 	case 'q':
 		o->mode = MODE_QUEUE_RUN;
+		o->queue_id = *value == 'I' ? value + 1 : NULL;
 		break;
 	case 'o':
 		if (strcmp(value, "i") == 0)

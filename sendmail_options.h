@@ -18,6 +18,7 @@ struct sendmail_options {
 	enum sendmail_mode mode;
 	char unsupported;        /* the letter behind -b, for
 	                          * MODE_UNSUPPORTED */
+	const char *queue_id;    /* -qI; NULL: everything */
 	const char *sender;      /* -f, -r; NULL: the calling user */
 	const char *full_name;   /* -F */
 	const char *config;      /* -C */

@@ -17,6 +17,7 @@
 #include "message.h"
 #include "queue.h"
 #include "session_internal.h"
+#include "xqueue.h"
 
 enum {
 	LINE_LIMIT = 4096,  /* RFC 5321 section 4.5.3.1.4 asks for 512 */
@@ -178,6 +179,16 @@ verb_quit(struct session *s, const char *arguments)
 	session_say(s, "221 2.0.0 Bye");
 }
 
+static void
+verb_xqueue(struct session *s, const char *arguments)
+{
+	const struct xqueue x = {.conn = s->conn, .client = s->client,
+		.config = s->config, .queue = s->queue};
+
+	s->junk++;
+	xqueue_run(&x, arguments, &s->reply);
+}
+
 /* Another protocol's opening line: whatever follows it was not meant as SMTP,
  * and a web page must not be able to make a browser send mail. */
 static void
@@ -202,6 +213,7 @@ static const struct verb {
 	{"VRFY", verb_vrfy},
 	{"HELP", verb_help},
 	{"QUIT", verb_quit},
+	{"XQUEUE", verb_xqueue},
 	{"GET", verb_foreign},
 	{"POST", verb_foreign},
 	{"PUT", verb_foreign},

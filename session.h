@@ -14,6 +14,8 @@ struct client {
 	char name[80];   /* "192.0.2.1:4711" or "uid 1000", printable */
 	uid_t uid;       /* of the unix socket's peer, or NO_OWNER */
 	bool may_relay;
+	bool local;      /* it came by a unix socket, */
+	bool controls;   /* the one that is for administrators */
 };
 
 /* Runs one SMTP server conversation to its end: greeting, commands, and each

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "queue_command.h"
 #include "sendmail.h"
 #include "setup.h"
 #include "tls.h"
@@ -47,9 +48,19 @@ command_sendmail(const struct call *call)
 }
 
 static int
+command_queue(const struct call *call)
+{
+	return queue_command(call->argc, call->argv, call->config);
+}
+
+static int
 command_health(const struct call *call)
 {
-	return is_alone(call) ? daemon_health(call->config) : EX_USAGE;
+	bool relay = call->argc == 2 && strcmp(call->argv[1], "--relay") == 0;
+
+	if (!relay && !is_alone(call))
+		return EX_USAGE;
+	return daemon_health(call->config, relay);
 }
 
 static int
@@ -104,6 +115,7 @@ static const struct command {
 } commands[] = {
 	{"run", command_run, "the daemon, in the foreground"},
 	{"sendmail", command_sendmail, "send a message from stdin"},
+	{"queue", command_queue, "list, show, retry or drop what waits"},
 	{"check", command_check, "--config: judge the configuration"},
 	{"health", command_health, "0 if the daemon answers, else 1"},
 	{"version", command_version, "print the version"},

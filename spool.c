@@ -248,6 +248,14 @@ read_message(struct message *m, off_t file_size)
 	    content - header - 2);
 }
 
+enum load_result
+spool_read(struct message *m, off_t size)
+{
+	if (read_message(m, size))
+		return LOADED;
+	return is_of_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
+}
+
 /* Opens and locks; the name must still be that of the locked file. */
 static enum load_result
 open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
@@ -288,12 +296,11 @@ spool_load(struct spool *s, const char *id, struct message **out)
 	m = message_new(NULL, UINT64_MAX);
 	snprintf(m->id, sizeof(m->id), "%s", id);
 	m->file = fd;
-	if (read_message(m, file.st_size)) {
+	result = spool_read(m, file.st_size);
+	if (result == LOADED)
 		*out = m;
-		return LOADED;
-	}
-	result = is_of_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
-	message_free(m);
+	else
+		message_free(m);
 	return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 struct buf;
@@ -61,6 +62,10 @@ enum load_result {
 /* Reads a queued message under its lock. The caller frees it. */
 enum load_result spool_load(struct spool *, const char *id,
     struct message **);
+
+/* Fills a message that has its ID, and its file of that size open, locked or
+ * only to look at, from there. LOADED, LOAD_UNKNOWN or LOAD_DAMAGED. */
+enum load_result spool_read(struct message *, off_t size);
 
 /* Writes the recipients' results and the time of the next try into the file,
  * in place, and makes them durable. Needs no space on the disk. False with

@@ -178,7 +178,8 @@ plan_and_free(struct queue *q, struct submission *s, int64_t pause)
 
 	memcpy(id, s->message->id, sizeof(id));
 	submission_free(s);
-	backlog_plan(q, id, clock_now() + pause);
+	if (!q->once)
+		backlog_plan(q, id, clock_now() + pause);
 }
 
 /* The disk does not take what has happened. The message stays in hand, or it

@@ -632,8 +632,8 @@ def test_answer_and_wait_end_together(start, kept, spool, relay):
 def test_two_daemons(start, kept, place, nobody_there):
     """DU-23."""
     first = start(kept(nobody_there))
-    second = start(kept(nobody_there, {"listen": {"socket": place / "2"}}),
-                   ready=False)
+    second = start(kept(nobody_there, {"listen": {
+        "socket": place / "2", "control": "none"}}), ready=False)
     assert second.wait_exit() == CONFIG
     assert re.search(rb"(?m)^smarthost: another smarthost runs on the spool "
                      rb"\S+spool", second.log.raw)

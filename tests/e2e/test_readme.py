@@ -295,6 +295,11 @@ class Steps:
     def health(self, block):
         assert self.guest.shell(block) == ""
 
+    def queue(self, block):
+        """A queue that is empty, since there is no spool."""
+        assert self.guest.shell(block) == (
+            "Mail queue is empty\n[]\n")
+
     def from_sendmail(self, block):
         assert ">>> MAIL FROM:<me@example.com>" in self.guest.shell(block)
         self.arrived(1, b"Subject: a message from sendmail\r\n")
@@ -366,6 +371,7 @@ STEPS = [
     ("for name in", Steps.divert),
     ("make static", Steps.image),
     ("install -m 0400", Steps.container),
+    ("smarthost queue", Steps.queue),
     ("printf", Steps.trouble),
     ("make check", Steps.development),
     ("SMARTHOST_BIN=", Steps.one_test),
@@ -620,17 +626,24 @@ def shape(event):
 def test_log_lines(start, sections, relay, nobody_there, tls, place):
     """Each example is a line that the daemon writes: one message is taken,
     one refused, one meets a relay that is away, without a spool and with one;
-    one is refused for one of its recipients, one meets a wrong password."""
+    one is refused for one of its recipients, one meets a wrong password and is
+    tried again and dropped."""
     refusal = {"nobody@example.com": "550 5.1.1 no such user"}
     one = relay(tls=tls, mechanisms=("PLAIN",), recipients=refusal)
     real = []
 
-    def send(where, changes, *envelopes):
+    def send(where, changes, *envelopes, verbs=()):
         daemon = start(sections(where, changes))
         for status, *to in envelopes:
             done = sendmail(*to, socket_path=place / "socket",
                             stdin=message())
             assert done.status in status
+        for verb in verbs:
+            words = "queue", verb, daemon.events("accepted")[0]["id"]
+            done = run("-c", daemon.config, *words)
+            while done.status == harness.TEMPORARY:  # it is in delivery
+                done = run("-c", daemon.config, *words)
+            assert done.status == 0
         daemon.stop()
         real.extend(daemon.log.events)
 
@@ -643,7 +656,8 @@ def test_log_lines(start, sections, relay, nobody_there, tls, place):
     send(nobody_there, {}, ({harness.TEMPORARY}, you))
     send(one, kept("a"), ({0}, you, nobody))
     send(nobody_there, kept("b"), ({0}, you))
-    send(one, {"upstream": {"password": "wrong"}, **kept("c")}, ({0}, you))
+    send(one, {"upstream": {"password": "wrong"}, **kept("c")}, ({0}, you),
+         verbs=("retry", "drop"))
     shapes = [(event["event"], shape(event)) for event in real]
     # a relay comes back after a minute: see test_upstream_up
     for event in documented_lines():

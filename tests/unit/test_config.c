@@ -162,6 +162,7 @@ test_defaults(void **state)
 	assert_string_equal(c->listen.socket, "/run/smarthost/socket");
 	assert_true(c->listen.socket_is_default);
 	assert_string_equal(c->listen.control, "/run/smarthost/control");
+	assert_true(c->listen.control_is_default);
 	assert_int_equal(c->listen.addresses.count, 0);
 	assert_int_equal(c->listen.allow.count, 0);
 	assert_false(c->listen.allow.anyone);
@@ -272,6 +273,7 @@ test_every_key(void **state)
 	assert_string_equal(c->listen.socket, "/tmp/s");
 	assert_false(c->listen.socket_is_default);
 	assert_string_equal(c->listen.control, "/tmp/c");
+	assert_false(c->listen.control_is_default);
 	assert_int_equal(c->listen.addresses.count, 3);
 	assert_string_equal(c->listen.addresses.list[1].text, "[::1]:0");
 	assert_string_equal(c->listen.addresses.list[2].text, "192.0.2.1:2525");

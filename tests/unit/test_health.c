@@ -500,6 +500,35 @@ test_failures_together(void **state)
 	assert_true(health_may_try(&h, start + MINUTE + 1));
 }
 
+/* Somebody has mended it: one probe at once, and from the first pause again. */
+static void
+test_hurried(void **state)
+{
+	struct health h;
+	int64_t now = start;
+
+	(void)state;
+	health_init(&h, true);
+	for (int i = 0; i < 3; i++) {
+		health_saw(&h, &bad_login, "a", now);
+		now += 6 * 60 * MINUTE;
+		assert_true(health_may_try(&h, now));
+	}
+	health_saw(&h, &bad_login, "a", now);
+	assert_false(health_may_try(&h, now + 15 * MINUTE));
+	health_hurry(&h);
+	assert_int_equal(health_opens(&h, now), 0);
+	assert_true(health_may_try(&h, now));
+	assert_false(health_may_try(&h, now));
+	health_hurry(&h);
+	assert_false(health_may_try(&h, now)); /* it is on its way */
+	assert_int_equal(health_saw(&h, &bad_login, "a", now),
+	    HEALTH_AS_BEFORE);
+	check_next_try(&h, now, now + MINUTE);
+	assert_int_equal(health_saw(&h, &sent, "a", now + MINUTE),
+	    HEALTH_CAME_UP);
+}
+
 int
 main(void)
 {
@@ -522,6 +551,7 @@ main(void)
 		cmocka_unit_test(test_why),
 		cmocka_unit_test(test_refused_hello),
 		cmocka_unit_test(test_failures_together),
+		cmocka_unit_test(test_hurried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,8 @@ describe(const struct sendmail_options *o)
 	buf_adds(&out, o->extract ? "t" : "");
 	buf_adds(&out, o->dot_is_content ? "i" : "");
 	buf_adds(&out, o->verbose ? "v" : "");
+	if (o->queue_id)
+		buf_addf(&out, " I=%s", o->queue_id);
 	if (o->sender)
 		buf_addf(&out, " f=%s", o->sender);
 	if (o->full_name)
@@ -278,7 +280,9 @@ static const struct options_case mode_cases[] = {
 	{{"sendmail", "-q"}, "run |"},
 	{{"sendmail", "-q30m"}, "run |"},
 	{{"sendmail", "-q1h", "-v"}, "run v|"},
-	{{"sendmail", "-qIabc"}, "run |"},
+	{{"sendmail", "-qIabc"}, "run  I=abc|"},
+	{{"sendmail", "-qRabc"}, "run |"},
+	{{"sendmail", "-qIabc", "-q"}, "run |"},
 	{{"sendmail", "-q", "-v"}, "run v|"},
 	{{"sendmail", "-bs"}, "unsupported |"},
 	{{"sendmail", "-b", "s"}, "unsupported |"},

@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "message.h"
+#include "queue_id.h"
 #include "schedule.h"
 
 enum { MANY = 100000 };
@@ -275,6 +276,66 @@ a_hundred_thousand_at_random(void **state)
 	free(c);
 }
 
+static void
+make_queue_id(struct queue_id *id, uint64_t arrived, uint64_t number)
+{
+	id->half[0] = arrived;
+	id->half[1] = number;
+}
+
+/* Those with an even number come at once, in order of arrival; the others when
+ * they would have; and what is due already keeps its place in front. */
+static void
+some_are_hurried(void **state)
+{
+	enum { ALL = 1000 };
+	struct queue_id *ids = xcalloc(ALL / 2, sizeof(*ids));
+	struct schedule s = {0};
+
+	(void)state;
+	for (uint64_t i = 0; i < ALL; i++)
+		add(&s, i, i, 5000 + (int64_t)((i * 7919) % ALL));
+	add(&s, ALL, ALL, 10);
+	for (uint64_t i = 0; i < ALL / 2; i++)
+		make_queue_id(&ids[i], 2 * i, 2 * i);
+	assert_int_equal(schedule_hurry(&s, ids, ALL / 2, 20), ALL / 2);
+	assert_int_equal(take(&s, 20), ALL);
+	for (uint64_t i = 0; i < ALL; i += 2)
+		assert_int_equal(take(&s, 20), i);
+	assert_int_equal(take(&s, 4999), UINT64_MAX);
+	for (uint64_t when = 0; when < ALL; when++) {
+		uint64_t number = take(&s, 5000 + (int64_t)when);
+
+		if (number != UINT64_MAX)
+			assert_int_equal(number * 7919 % ALL, when);
+	}
+	assert_int_equal(schedule_next(&s), -1);
+	schedule_free(&s);
+	free(ids);
+}
+
+static void
+all_are_hurried(void **state)
+{
+	struct schedule s = {0};
+	struct queue_id stranger;
+
+	(void)state;
+	make_queue_id(&stranger, 77, 77);
+	assert_int_equal(schedule_hurry(&s, NULL, 0, 20), 0);
+	add(&s, 2, 2, 9000);
+	add(&s, 1, 1, 8000);
+	add(&s, 3, 3, 5);
+	assert_int_equal(schedule_hurry(&s, &stranger, 1, 20), 0);
+	assert_int_equal(take(&s, 20), 3);
+	assert_int_equal(take(&s, 20), UINT64_MAX);
+	assert_int_equal(schedule_hurry(&s, NULL, 0, 20), 2);
+	assert_int_equal(take(&s, 19), UINT64_MAX);
+	assert_int_equal(take(&s, 20), 1);
+	assert_int_equal(take(&s, 20), 2);
+	schedule_free(&s);
+}
+
 int
 main(void)
 {
@@ -288,6 +349,8 @@ main(void)
 		cmocka_unit_test(of_the_same_arrival_none_is_lost),
 		cmocka_unit_test(an_id_may_be_there_twice),
 		cmocka_unit_test(a_hundred_thousand_at_random),
+		cmocka_unit_test(some_are_hurried),
+		cmocka_unit_test(all_are_hurried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

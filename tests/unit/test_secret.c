@@ -359,7 +359,7 @@ expect_killed(const char *text, const char *why)
 	char c;
 
 	assert_int_equal(pipe(pipes), 0);
-	alarm(10);
+	alarm(60);
 	expect(&secret, text, NULL, why);
 	close(pipes[1]);
 	assert_int_equal(read(pipes[0], &c, 1), 0);
