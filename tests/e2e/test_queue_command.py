@@ -25,7 +25,7 @@ from badrelay import Fault
 from harness import (CONFIG, NOBODY, TEMPORARY, USAGE, WAIT, message, run,
                      sendmail)
 # pylint: disable=unused-import
-from test_queue import (ROOT, kept, needs_root, nobody_there, patient,
+from test_queue import (ROOT, kept, needs_root, patient,
                         send_queued, spool)
 
 ALICE, BOB = 12345, 12346
