@@ -227,35 +227,21 @@ store(struct queue *q, struct message *notice, const char *about)
 	return false;
 }
 
-/* Gives up the notice's file and has it sent. */
-static void
-release(struct queue *q, struct message *notice, char id[QUEUE_ID_SIZE])
-{
-	memcpy(id, notice->id, QUEUE_ID_SIZE);
-	message_free(notice);
-	backlog_plan(q, id, clock_now());
-}
-
 /* A notice about this message alone. */
 static bool
 tell(struct queue *q, struct message *m, const struct notice_settings *settings,
     char name[NOTICE_NAME_SIZE])
 {
 	struct message *notice = notice_make(m, settings);
-	bool new = name_notice(q, m, notice);
+	bool stored = !name_notice(q, m, notice) || store(q, notice, m->id);
 
-	memcpy(name, notice->id, QUEUE_ID_SIZE);
-	if (new && !store(q, notice, m->id)) {
-		message_free(notice);
-		return false;
+	if (stored) {
+		report_failed(m, "its sender is told");
+		set_reported(m);
+		memcpy(name, notice->id, QUEUE_ID_SIZE);
 	}
-	report_failed(m, "its sender is told");
-	set_reported(m);
-	if (new)
-		release(q, notice, name);
-	else
-		message_free(notice);
-	return true;
+	message_free(notice);
+	return stored;
 }
 
 /* Adds what else the reader is owed, unless it is gone, or somebody is still
@@ -290,7 +276,6 @@ tell_together(struct queue *q, struct message *m,
 {
 	struct digest *d = digest_new(settings, list->address);
 	struct message *notice;
-	char id[QUEUE_ID_SIZE];
 	size_t others;
 
 	digest_add(d, m);
@@ -308,7 +293,7 @@ tell_together(struct queue *q, struct message *m,
 		backlog_forget(q, list->ids[i]);
 	}
 	snprintf(name, NOTICE_NAME_SIZE, "%s.1", notice->id);
-	release(q, notice, id);
+	message_free(notice);
 	return true;
 }
 

@@ -186,10 +186,12 @@ void owed_free(struct owed *);
 
 /* Sees to it that somebody is told of the refused recipients, whose marks are
  * on the disk. True with a notice on stable storage, the recipients REPORTED,
- * and the name that the message gets in failed/ if it is over; or, when nobody
- * is to be told, with the recipients as they were. False if it is still owed,
- * in a storm of notices or because it could not be stored: the message has to
- * come again after *pause ms. */
+ * and the name that the message gets in failed/ if it is over, which begins
+ * with the notice's ID; the caller plans that when the message is there, since
+ * its delivery removes what is there. True as well when nobody is to be told,
+ * with the recipients as they were. False if it is still owed, in a storm of
+ * notices or because it could not be stored: the message has to come again
+ * after *pause ms. */
 enum { NOTICE_NAME_SIZE = 64 };
 bool owed_notify(struct queue *, struct message *, char name[NOTICE_NAME_SIZE],
     int64_t *pause);

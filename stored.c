@@ -229,6 +229,10 @@ conclude(struct queue *q, struct submission *s)
 	} else {
 		keep_unmarked(q, s);
 	}
+	if (*notice) {
+		notice[QUEUE_ID_SIZE - 1] = '\0';
+		backlog_plan(q, notice, clock_now());
+	}
 }
 
 void
