@@ -4,35 +4,13 @@
  */
 #include "json.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "buf.h"
+#include "utf8.h"
 
-/* Reads the character at the start of s (RFC 3629, strictly) and returns its
- * bytes; 0 if there is none. */
-static size_t
-read_character(const unsigned char *s, uint32_t *character)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t len = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2
-	    : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
-	uint32_t c = len < 2 ? *s : *s & (0x7fu >> len);
-
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3fu);
-	}
-	if (!len || c < least[len] || c > 0x10ffff ||
-	    (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	*character = c;
-	return len;
-}
-
-static void
-add_character(struct buf *out, uint32_t c)
+void
+json_add_character(struct buf *out, uint32_t c)
 {
 	if (c == '"' || c == '\\')
 		buf_addf(out, "\\%c", (char)c);
@@ -49,19 +27,17 @@ add_character(struct buf *out, uint32_t c)
 void
 json_add_string(struct buf *out, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
-
 	if (!text) {
 		buf_adds(out, "null");
 		return;
 	}
 	buf_addc(out, '"');
-	while (*s) {
+	while (*text) {
 		uint32_t c = 0xfffd;
-		size_t len = read_character(s, &c);
+		size_t len = utf8_read(text, strnlen(text, 4), &c);
 
-		add_character(out, c);
-		s += len ? len : 1;
+		json_add_character(out, c);
+		text += len ? len : 1;
 	}
 	buf_addc(out, '"');
 }

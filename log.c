@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "json.h"
+#include "utf8.h"
 
 enum {
 	VALUE_MAX = 600, /* bytes of one value, as written */
@@ -70,15 +72,15 @@ add_quoted(struct buf *line, const char *value)
 	size_t end = line->len + VALUE_MAX;
 
 	buf_addc(line, '"');
-	for (; *value && line->len <= end; value++) {
-		unsigned char c = (unsigned char)*value;
+	for (size_t bytes; *value && line->len <= end; value += bytes) {
+		uint32_t c;
 
-		if (c == '"' || c == '\\')
-			buf_addf(line, "\\%c", c);
-		else if (c < ' ' || c > '~')
-			buf_addf(line, "\\u%04x", c);
-		else
-			buf_addc(line, (char)c);
+		bytes = utf8_read(value, strnlen(value, 4), &c);
+		if (!bytes) { /* shown as if it were Latin-1 */
+			c = (unsigned char)*value;
+			bytes = 1;
+		}
+		json_add_character(line, c);
 	}
 	buf_adds(line, *value ? "...\"" : "\"");
 }

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Characters beyond ASCII, strictly: what two readers could take for two
+ * different things is no character.
+ */
+#include "utf8.h"
+
+size_t
+utf8_read(const char *s, size_t len, uint32_t *character)
+{
+	/* The least number that needs so many bytes. */
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char first = len ? (unsigned char)*s : 0x80;
+	size_t bytes = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2
+	    : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+	uint32_t c = bytes < 2 ? first : first & (0x7f >> bytes);
+
+	if (bytes > len)
+		return 0;
+	for (size_t i = 1; i < bytes; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (!bytes || c < least[bytes] || c > 0x10ffff ||
+	    (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	*character = c;
+	return bytes;
+}
+
+bool
+utf8_is_ascii(const char *s)
+{
+	while (*s && (unsigned char)*s < 0x80)
+		s++;
+	return !*s;
+}
