@@ -62,6 +62,13 @@ health_hurry(struct health *h)
 	h->failed_last[0] = '\0';
 }
 
+void
+health_nudge(struct health *h, int64_t now)
+{
+	if (h->down && !h->asked && h->outcome != HOLD && h->next_probe > now)
+		h->next_probe = now;
+}
+
 /* first, doubled with each further failure, at most max. */
 static int64_t
 doubled(int64_t first, unsigned failures, int64_t max)

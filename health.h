@@ -56,6 +56,10 @@ void health_probe_ended(struct health *);
  * and what went before counts no longer. */
 void health_hurry(struct health *);
 
+/* A client asks for that: it can have the next probe at once, but not against
+ * what the relay asks for, nor before somebody has changed what has to be. */
+void health_nudge(struct health *, int64_t now);
+
 enum health_change { HEALTH_AS_BEFORE, HEALTH_WENT_DOWN, HEALTH_CAME_UP };
 
 /* Learns from what the message with that ID met. */

@@ -113,6 +113,11 @@ void queue_sender_state(struct queue *, const char *sender,
  * senders. How many messages that are. */
 size_t queue_wake(struct queue *);
 
+/* The same for a client that asks, at most once a minute, and but for pauses
+ * that the relay asks for or that wait for a person: providers ban hosts that
+ * hammer. False if it was too soon. */
+bool queue_nudge(struct queue *);
+
 /* Has these stored messages tried as soon as that may be: with pauses ended,
  * now. The IDs are sorted. How many of them were waiting. */
 struct queue_id;

@@ -14,6 +14,8 @@
 #include "queue_id.h"
 #include "queue_internal.h"
 
+enum { NUDGES_APART = 60 * 1000 };
+
 void
 queue_upstream_state(struct queue *q, unsigned upstream,
     struct pause_state *state)
@@ -83,6 +85,25 @@ queue_retry(struct queue *q, const struct queue_id *ids, size_t count,
 	pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	return found;
+}
+
+bool
+queue_nudge(struct queue *q)
+{
+	int64_t now = clock_now();
+	bool due;
+
+	pthread_mutex_lock(&q->lock);
+	due = !q->nudged || now - q->nudged >= NUDGES_APART;
+	if (due) {
+		q->nudged = now;
+		for (size_t i = 0; i < q->config->upstream_count; i++)
+			health_nudge(&q->lines[i].health, now);
+		schedule_hurry(&q->schedule, NULL, 0, now);
+		pthread_cond_signal(&q->tick);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return due;
 }
 
 struct spool *

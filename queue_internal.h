@@ -89,6 +89,7 @@ struct queue {
 	struct owed *owed;        /* notices that wait to be one */
 	struct submission *unmarked; /* sent, but the disk does not know yet */
 	pthread_cond_t tick;      /* the clock has something to look at */
+	int64_t nudged;           /* by queue_nudge(), last */
 	int64_t calm_since;       /* the start, or the wall clock's last step */
 	int64_t clock_offset;     /* of the wall clock, then; seconds */
 	bool once;                /* what has been tried is not planned again,

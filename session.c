@@ -39,6 +39,22 @@ session_reset(struct session *s)
 	s->message = NULL;
 }
 
+/* Without a spool there is no queue to run. */
+static bool
+has_spool(const struct session *s)
+{
+	return s->config->queue.directory != NULL;
+}
+
+static void
+offer(struct session *s)
+{
+	buf_addf(&s->reply, "250-PIPELINING\r\n250-SIZE %llu\r\n"
+	    "250-8BITMIME\r\n%s250 ENHANCEDSTATUSCODES",
+	    (unsigned long long)s->config->listen.max_message,
+	    has_spool(s) ? "250-ETRN\r\n" : "");
+}
+
 static void
 hello(struct session *s, const char *name, bool extended)
 {
@@ -60,9 +76,7 @@ hello(struct session *s, const char *name, bool extended)
 	buf_addf(&s->reply, extended ? "250-%s\r\n" : "250 %s",
 	    s->config->hostname);
 	if (extended)
-		buf_addf(&s->reply, "250-PIPELINING\r\n250-SIZE %llu\r\n"
-		    "250-8BITMIME\r\n250 ENHANCEDSTATUSCODES",
-		    (unsigned long long)s->config->listen.max_message);
+		offer(s);
 }
 
 static void
@@ -77,6 +91,9 @@ verb_helo(struct session *s, const char *arguments)
 	hello(s, arguments, false);
 }
 
+static const char no_relay[] =
+    "550 5.7.1 This host may not relay here: it is not in [listen] allow";
+
 static void
 verb_mail(struct session *s, const char *arguments)
 {
@@ -89,8 +106,7 @@ verb_mail(struct session *s, const char *arguments)
 	} else if (s->message) {
 		session_say(s, "503 5.5.1 A transaction is open already");
 	} else if (!s->client->may_relay) {
-		session_say(s, "550 5.7.1 This host may not relay here: it is "
-			       "not in [listen] allow");
+		session_say(s, no_relay);
 	} else {
 		refusal = command_mail(arguments,
 		    s->config->listen.max_message, &size, &sender);
@@ -163,6 +179,27 @@ verb_vrfy(struct session *s, const char *arguments)
 	session_say(s, "252 2.5.0 The relay knows; send the message");
 }
 
+/* RFC 1985. There is one queue, whatever domain the client names. */
+static void
+verb_etrn(struct session *s, const char *arguments)
+{
+	s->junk++;
+	if (!has_spool(s)) {
+		session_say(s, "502 5.5.1 There is no queue here");
+	} else if (!s->client->may_relay) {
+		session_say(s, no_relay);
+	} else if (s->message) {
+		session_say(s, "503 5.5.1 A transaction is open");
+	} else if (!*arguments) {
+		session_say(s, "501 5.5.4 A domain is expected");
+	} else {
+		if (queue_nudge(s->queue))
+			log_message(LEVEL_INFO, "%s has the queue run (ETRN)",
+			    s->client->name);
+		session_say(s, "250 2.0.0 The queue is being run");
+	}
+}
+
 static void
 verb_help(struct session *s, const char *arguments)
 {
@@ -211,6 +248,7 @@ static const struct verb {
 	{"RSET", verb_rset},
 	{"NOOP", verb_noop},
 	{"VRFY", verb_vrfy},
+	{"ETRN", verb_etrn},
 	{"HELP", verb_help},
 	{"QUIT", verb_quit},
 	{"XQUEUE", verb_xqueue},

@@ -529,6 +529,51 @@ test_hurried(void **state)
 	    HEALTH_CAME_UP);
 }
 
+/* Somebody cannot wait: one probe more, and the pauses go on growing. */
+static void
+test_nudged(void **state)
+{
+	struct health h;
+
+	(void)state;
+	health_init(&h, true);
+	health_nudge(&h, start);
+	assert_true(health_may_try(&h, start));
+	health_saw(&h, &away, "a", start);
+	health_nudge(&h, start + 5);
+	assert_true(health_may_try(&h, start + 5));
+	/* while that is under way, no other */
+	health_nudge(&h, start + 6);
+	assert_false(health_may_try(&h, start + 6));
+	health_saw(&h, &away, "a", start + 7);
+	check_next_try(&h, start + 7, start + 7 + 2 * MINUTE);
+	/* and never later than it would have been */
+	health_probe_ended(&h);
+	health_nudge(&h, start + 7 + 3 * MINUTE);
+	assert_true(health_may_try(&h, start + 7 + 2 * MINUTE));
+}
+
+/* What the relay asks for, and what waits for a person, stays. */
+static void
+test_nudged_in_vain(void **state)
+{
+	struct verdict asks = away;
+	const struct verdict *const cases[] = {&bad_login, &asks};
+
+	(void)state;
+	asks.pause = 5 * MINUTE;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct health h;
+		int64_t opens;
+
+		health_init(&h, true);
+		health_saw(&h, cases[i], "a", start);
+		opens = health_opens(&h, start);
+		health_nudge(&h, start + 1);
+		check_next_try(&h, start + 1, opens);
+	}
+}
+
 int
 main(void)
 {
@@ -552,6 +597,8 @@ main(void)
 		cmocka_unit_test(test_refused_hello),
 		cmocka_unit_test(test_failures_together),
 		cmocka_unit_test(test_hurried),
+		cmocka_unit_test(test_nudged),
+		cmocka_unit_test(test_nudged_in_vain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -526,6 +526,33 @@ test_relay_is_away(void **state)
 	house_close(h);
 }
 
+/* A pause is ended for whoever asks, but by clients once a minute only, and
+ * then by the one who runs it. */
+static void
+test_wake(void **state)
+{
+	static const struct manners gone = {.greeting = ""};
+	struct house *h = house_build(&gone, 1);
+	unsigned *connections = &h->servers[0].connections;
+
+	(void)state;
+	house_open(h, false);
+	submit(h, "a@y");
+	submit(h, "a@y");
+	assert_int_equal(server_count(&h->servers[0], connections), 1);
+	assert_true(queue_nudge(h->queue));
+	submit(h, "a@y");
+	submit(h, "a@y");
+	assert_int_equal(server_count(&h->servers[0], connections), 2);
+	assert_false(queue_nudge(h->queue));
+	submit(h, "a@y");
+	assert_int_equal(server_count(&h->servers[0], connections), 2);
+	queue_wake(h->queue);
+	submit(h, "a@y");
+	assert_int_equal(server_count(&h->servers[0], connections), 3);
+	house_close(h);
+}
+
 /* Those in line when it goes away are told at once, not one by one. */
 static void
 test_line_is_cleared(void **state)
@@ -645,7 +672,8 @@ test_all_are_away(void **state)
 	house_close(h);
 }
 
-/* One login, and those behind it are told to wait for a person (UX-15). */
+/* One login, and those behind it are told to wait for a person (UX-15), who
+ * can have it tried again. */
 static void
 test_refused_login(void **state)
 {
@@ -667,8 +695,13 @@ test_refused_login(void **state)
 	assert_int_equal(v.scope, SCOPE_UPSTREAM);
 	v = submit(h, "a@y");
 	check_verdict(&v, HOLD, 0, "5.7.8 wrong");
+	assert_true(queue_nudge(h->queue));
+	submit(h, "a@y");
 	assert_int_equal(server_count(&h->servers[0],
 	    &h->servers[0].connections), 1);
+	queue_wake(h->queue);
+	v = submit(h, "a@y");
+	check_verdict(&v, HOLD, 535, "5.7.8 wrong");
 	house_close(h);
 }
 
@@ -1156,6 +1189,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verdicts),
 		cmocka_unit_test(test_relay_is_away),
+		cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_line_is_cleared),
 		cmocka_unit_test(test_failover),
 		cmocka_unit_test(test_failover_behind_rcpt),
