@@ -2,8 +2,9 @@
 /*
  * Addresses of the envelope, by the grammar of RFC 5321 section 4.1.2, with
  * what the world needs beyond it: dots anywhere in an unquoted local part,
- * underscores in domains, a local part alone. An address is judged and passed
- * on as the bytes that it is; nothing is unquoted, completed or mended here.
+ * underscores in domains, a local part alone, and with characters beyond ASCII
+ * wherever RFC 6531 section 3.3 has them. An address is judged and passed on
+ * as the bytes that it is; nothing is unquoted, completed or mended here.
  */
 #include "address.h"
 
@@ -13,6 +14,7 @@
 #include <strings.h>
 
 #include "buf.h"
+#include "utf8.h"
 
 enum {
 	LOCAL_MAX = 64,    /* RFC 5321 section 4.5.3.1.1, quotes included */
@@ -35,17 +37,25 @@ is_alnum(char c)
 	    (c >= '0' && c <= '9');
 }
 
-/* RFC 5322 section 3.2.3. */
+/* A byte of a character that check_bytes() has seen as a whole. */
+static bool
+is_beyond_ascii(char c)
+{
+	return (unsigned char)c >= 0x80;
+}
+
+/* RFC 5322 section 3.2.3, RFC 6532 section 3.2. */
 static bool
 is_atext(char c)
 {
-	return is_alnum(c) || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+	return is_alnum(c) || is_beyond_ascii(c) ||
+	    (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
 static bool
 is_label_byte(char c)
 {
-	return is_alnum(c) || c == '-' || c == '_';
+	return is_alnum(c) || is_beyond_ascii(c) || c == '-' || c == '_';
 }
 
 /* The bytes of the quoted string at the start of s; 0 if it has no end. */
@@ -107,7 +117,8 @@ check_domain(const char *s, size_t len)
 	for (size_t i = 0; i < len; i++) {
 		if (s[i] == '.' ? !label : !is_label_byte(s[i]))
 			return ADDRESS_SYNTAX;
-		label = s[i] == '.' ? 0 : label + 1;
+		/* Characters: the limit is on the encoded form of a label. */
+		label = s[i] == '.' ? 0 : label + ((s[i] & 0xc0) != 0x80);
 		if (label > LABEL_MAX)
 			return ADDRESS_TOO_LONG;
 	}
@@ -118,27 +129,37 @@ static enum address_status
 check_bytes(const char *s, size_t len)
 {
 	enum address_status status = ADDRESS_OK;
+	size_t at = 0, bytes;
+	uint32_t c;
 
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c < ' ' || c == 0x7f)
+	for (; at < len; at += bytes) {
+		bytes = utf8_read(s + at, len - at, &c);
+		if (!bytes)
+			return ADDRESS_NOT_UTF8;
+		if (c < ' ' || (c >= 0x7f && c < 0xa0))
 			return ADDRESS_SYNTAX;
-		if (c >= 0x80)
-			status = ADDRESS_NOT_ASCII;
+		if (bytes > 1)
+			status = ADDRESS_UTF8;
 	}
 	return status;
+}
+
+bool
+address_is_good(enum address_status status)
+{
+	return status == ADDRESS_OK || status == ADDRESS_UTF8;
 }
 
 enum address_status
 address_check(const char *s, size_t len)
 {
 	enum address_status status = check_bytes(s, len);
+	enum address_status domain;
 	size_t local;
 
 	if (!len)
 		return ADDRESS_EMPTY;
-	if (status != ADDRESS_OK)
+	if (!address_is_good(status))
 		return status;
 	if (s[0] == '-')
 		return ADDRESS_OPTION;
@@ -148,8 +169,9 @@ address_check(const char *s, size_t len)
 	if (local > LOCAL_MAX || len > MAILBOX_MAX)
 		return ADDRESS_TOO_LONG;
 	if (local == len)
-		return ADDRESS_OK;
-	return check_domain(s + local + 1, len - local - 1);
+		return status;
+	domain = check_domain(s + local + 1, len - local - 1);
+	return domain == ADDRESS_OK ? status : domain;
 }
 
 /* The colons of an IPv6 literal do not end a route. */
@@ -225,7 +247,7 @@ address_path(const char *s, size_t len, struct buf *mailbox, size_t *used)
 	if (end == at && (!bracketed || route))
 		return ADDRESS_SYNTAX;
 	status = address_check(s + at, end - at);
-	if (status == ADDRESS_OK || status == ADDRESS_EMPTY) {
+	if (address_is_good(status) || status == ADDRESS_EMPTY) {
 		buf_add(mailbox, s + at, end - at);
 		*used = end + bracketed;
 	}
@@ -242,8 +264,10 @@ address_status_text(enum address_status status)
 		return "is empty";
 	case ADDRESS_TOO_LONG:
 		return "is too long";
-	case ADDRESS_NOT_ASCII:
-		return "is not ASCII, and SMTPUTF8 is not supported";
+	case ADDRESS_UTF8:
+		return "is not ASCII";
+	case ADDRESS_NOT_UTF8:
+		return "is neither ASCII nor UTF-8";
 	case ADDRESS_OPTION:
 		return "begins with '-'";
 	case ADDRESS_SYNTAX:

@@ -229,7 +229,7 @@ is_mailbox(const struct entry *e)
 		return false;
 	if (!e->qualified && (e->dot_gap || !strncmp(text, "=?", 2)))
 		return false;
-	return address_check(text, e->text.len) == ADDRESS_OK;
+	return address_is_good(address_check(text, e->text.len));
 }
 
 /* The count of broken entries in this one; the next may begin. */

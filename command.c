@@ -6,13 +6,13 @@
 #include "command.h"
 
 #include <ctype.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "address.h"
-#include "buf.h"
+#include "dsn.h"
+#include "utf8.h"
 
 static bool
 is_word(const char *word, const char *s, size_t len)
@@ -25,9 +25,8 @@ static const char *
 refusal_of(enum address_status status)
 {
 	switch (status) {
-	case ADDRESS_NOT_ASCII:
-		return "553 5.6.7 The address is not ASCII, and SMTPUTF8 is "
-		       "not offered here";
+	case ADDRESS_NOT_UTF8:
+		return "553 5.6.7 The address is neither ASCII nor UTF-8";
 	case ADDRESS_OPTION:
 		return "553 5.1.3 The address begins with a hyphen";
 	case ADDRESS_TOO_LONG:
@@ -53,7 +52,7 @@ read_path(const char *arguments, const char *word, struct buf *mailbox,
 	if (*arguments++ != ':')
 		return "501 5.5.4 A colon is missing";
 	status = address_path(arguments, strlen(arguments), mailbox, &used);
-	if (status != ADDRESS_OK && status != ADDRESS_EMPTY)
+	if (!address_is_good(status) && status != ADDRESS_EMPTY)
 		return refusal_of(status);
 	*rest = arguments + used;
 	if (**rest && **rest != ' ')
@@ -61,10 +60,14 @@ read_path(const char *arguments, const char *word, struct buf *mailbox,
 	return NULL;
 }
 
+/* --- Parameters ---------------------------------------------------------- */
+
+/* One takes its value, len bytes; with none, value is NULL and len is 0. */
+typedef const char *take(struct command *, const char *value, size_t len);
+
 /* RFC 1870: digits, however many. */
 static const char *
-check_size(const char *value, size_t len, uint64_t max_message,
-    uint64_t *size)
+take_size(struct command *c, const char *value, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (!isdigit((unsigned char)value[i]))
@@ -72,63 +75,158 @@ check_size(const char *value, size_t len, uint64_t max_message,
 	if (len == 0)
 		return "501 5.5.4 SIZE needs a number";
 	if (len < 19)
-		*size = strtoull(value, NULL, 10);
-	if (len >= 19 || *size > max_message)
+		c->size = strtoull(value, NULL, 10);
+	if (len >= 19 || c->size > c->max_message)
 		return "552 5.3.4 The message is larger than max_message";
 	return NULL;
 }
 
+/* What the body really is, we see for ourselves. */
 static const char *
-check_body(const char *value, size_t len)
+take_body(struct command *c, const char *value, size_t len)
 {
+	(void)c;
 	if (is_word("7BIT", value, len) || is_word("8BITMIME", value, len))
 		return NULL;
 	return "501 5.5.4 BODY is 7BIT or 8BITMIME";
 }
 
-const char *
-command_mail(const char *arguments, uint64_t max_message, uint64_t *size,
-    struct buf *mailbox)
+static const char *
+take_utf8(struct command *c, const char *value, size_t len)
 {
-	bool size_seen = false, body_seen = false;
-	const char *text, *refusal;
+	(void)len;
+	if (value)
+		return "501 5.5.4 SMTPUTF8 takes no value";
+	c->utf8 = true;
+	return NULL;
+}
 
-	*size = 0;
-	refusal = read_path(arguments, "FROM", mailbox, &text);
+static const char *
+take_returns(struct command *c, const char *value, size_t len)
+{
+	c->returns = dsn_returns(value, len);
+	return c->returns ? NULL : "501 5.5.4 RET is FULL or HDRS";
+}
+
+static const char *
+take_envelope_id(struct command *c, const char *value, size_t len)
+{
+	if (!dsn_is_envelope_id(value, len))
+		return "501 5.5.4 ENVID is not xtext, or too long";
+	buf_add(&c->envelope_id, value, len);
+	return NULL;
+}
+
+static const char *
+take_notify(struct command *c, const char *value, size_t len)
+{
+	c->notify = dsn_notify(value, len);
+	return c->notify ? NULL : "501 5.5.4 NOTIFY is NEVER, or a list of "
+				  "SUCCESS, FAILURE and DELAY";
+}
+
+static const char *
+take_original(struct command *c, const char *value, size_t len)
+{
+	if (!dsn_is_original(value, len, c->utf8))
+		return "501 5.5.4 ORCPT is not a type and xtext, or too long";
+	buf_add(&c->original, value, len);
+	return NULL;
+}
+
+struct parameter {
+	const char *name;
+	bool dsn; /* belongs to that extension */
+	take *take;
+};
+
+static const struct parameter mail_parameters[] = {
+	{"SIZE", false, take_size},
+	{"BODY", false, take_body},
+	{"SMTPUTF8", false, take_utf8},
+	{"RET", true, take_returns},
+	{"ENVID", true, take_envelope_id},
+	{NULL, false, NULL},
+};
+
+static const struct parameter rcpt_parameters[] = {
+	{"NOTIFY", true, take_notify},
+	{"ORCPT", true, take_original},
+	{NULL, false, NULL},
+};
+
+static const struct parameter *
+find_parameter(const struct command *c, const struct parameter *known,
+    const char *name, size_t len)
+{
+	for (; known->name; known++)
+		if (is_word(known->name, name, len) && (!known->dsn || c->dsn))
+			return known;
+	return NULL;
+}
+
+/* Each at most once (RFC 5321 section 4.1.1.11), between blanks. */
+static const char *
+read_parameters(struct command *c, const struct parameter *known,
+    const char *text)
+{
+	const char *refusal = NULL;
+	unsigned seen = 0;
+
 	while (!refusal && *(text += strspn(text, " "))) {
-		size_t len = strcspn(text, " ");
-		size_t name = strcspn(text, "= ");
-		const char *value = text + name + (text[name] == '=');
-		size_t value_len = len - (size_t)(value - text);
-		bool is_size = is_word("SIZE", text, name);
-		bool *seen = is_size ? &size_seen : &body_seen;
+		size_t len = strcspn(text, " "), name = strcspn(text, "= ");
+		const char *value = name < len ? text + name + 1 : NULL;
+		const struct parameter *p;
 
-		if (!is_size && !is_word("BODY", text, name))
-			refusal = "555 5.5.4 That parameter is not supported";
-		else if (*seen)
-			refusal = "501 5.5.4 The same parameter twice";
-		else if (is_size)
-			refusal = check_size(value, value_len, max_message,
-			    size);
-		else
-			refusal = check_body(value, value_len);
-		*seen = true;
+		p = find_parameter(c, known, text, name);
+		if (!p)
+			return "555 5.5.4 That parameter is not supported";
+		if (seen >> (p - known) & 1)
+			return "501 5.5.4 The same parameter twice";
+		seen |= 1U << (p - known);
+		refusal = p->take(c, value, value ? len - name - 1 : 0);
 		text += len;
 	}
 	return refusal;
 }
 
-const char *
-command_rcpt(const char *arguments, struct buf *mailbox)
-{
-	const char *text, *refusal;
+/* --- The commands -------------------------------------------------------- */
 
-	refusal = read_path(arguments, "TO", mailbox, &text);
-	if (refusal)
-		return refusal;
-	if (!mailbox->len)
-		return "501 5.1.3 A recipient is expected";
-	if (text[strspn(text, " ")])
-		return "555 5.5.4 RCPT takes no parameters here";
-	return NULL;
+static const char *
+read_command(struct command *c, const char *word,
+    const struct parameter *known, const char *arguments)
+{
+	const char *rest, *refusal;
+
+	refusal = read_path(arguments, word, &c->mailbox, &rest);
+	if (!refusal)
+		refusal = read_parameters(c, known, rest);
+	if (!refusal && !c->utf8 && !utf8_is_ascii(buf_text(&c->mailbox)))
+		refusal = "553 5.6.7 The address is not ASCII, and MAIL was "
+			  "said without SMTPUTF8";
+	return refusal;
+}
+
+const char *
+command_mail(struct command *c, const char *arguments)
+{
+	return read_command(c, "FROM", mail_parameters, arguments);
+}
+
+const char *
+command_rcpt(struct command *c, const char *arguments)
+{
+	const char *refusal = read_command(c, "TO", rcpt_parameters, arguments);
+
+	if (!refusal && !c->mailbox.len)
+		refusal = "501 5.1.3 A recipient is expected";
+	return refusal;
+}
+
+void
+command_free(struct command *c)
+{
+	buf_free(&c->mailbox);
+	buf_free(&c->envelope_id);
+	buf_free(&c->original);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "dsn.h"
 #include "header.h"
 #include "message.h"
 #include "sendmail_options.h"
@@ -43,8 +44,10 @@ check_address(struct draft *d, const char *text)
 	enum address_status status = address_check(text, strlen(text));
 	struct buf shown = {0};
 
-	if (status == ADDRESS_OK)
+	if (address_is_good(status)) {
+		d->message->utf8 = d->message->utf8 || status == ADDRESS_UTF8;
 		return true;
+	}
 	buf_add_printable(&shown, text, strlen(text), 100);
 	buf_addf(&d->why, "the address \"%s\" %s", buf_text(&shown),
 	    address_status_text(status));
@@ -73,6 +76,33 @@ set_sender(struct draft *d)
 		message_set_sender(d->message, bare);
 	free(bare);
 	return ok;
+}
+
+/* What the sender asks of notices: -N, -R and -V. */
+static int
+set_wishes(struct draft *d)
+{
+	const struct sendmail_options *o = d->options;
+	struct message *m = d->message;
+	struct buf id = {0};
+
+	if (o->returns)
+		m->returns = dsn_returns(o->returns, strlen(o->returns));
+	if (o->envelope_id)
+		dsn_add_xtext(&id, o->envelope_id);
+	if (o->notify)
+		d->notify = dsn_notify(o->notify, strlen(o->notify));
+	if (o->notify && !d->notify)
+		buf_adds(&d->why, "-N takes never, or a list of success, "
+		    "failure and delay");
+	else if (o->returns && !m->returns)
+		buf_adds(&d->why, "-R takes full or hdrs");
+	else if (o->envelope_id && !dsn_is_envelope_id(buf_text(&id), id.len))
+		buf_adds(&d->why, "-V takes up to 100 printable characters");
+	else if (id.len)
+		m->envelope_id = buf_take(&id);
+	buf_free(&id);
+	return d->why.len ? EX_USAGE : EX_OK;
 }
 
 static void
@@ -174,6 +204,8 @@ collect_recipients(struct draft *d)
 	if (d->why.len)
 		return EX_DATAERR;
 	drop_duplicates(d->message);
+	for (size_t i = 0; i < d->message->recipient_count; i++)
+		d->message->recipients[i].notify = d->notify;
 	if (d->message->recipient_count)
 		return EX_OK;
 	buf_adds(&d->why, o->extract
@@ -287,6 +319,9 @@ compose(struct draft *d)
 
 	find_user(d);
 	d->message = message_new(NULL, UINT64_MAX);
+	status = set_wishes(d);
+	if (status != EX_OK)
+		return status;
 	if (!set_sender(d))
 		return EX_DATAERR;
 	data_start(&reader, d->options->dot_is_content ? DATA_FROM_STDIN_RAW

@@ -14,6 +14,7 @@ struct draft {
 	struct message *message;
 	const char *hostname;
 	struct buf user; /* the calling user's name */
+	unsigned notify; /* -N, see message.h */
 	struct buf why;  /* what to tell the person when it fails */
 };
 

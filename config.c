@@ -142,6 +142,8 @@ config_free(struct config *config)
 	endpoints_free(&config->listen.addresses);
 	access_free(&config->listen.allow);
 	free(config->queue.directory);
+	free(config->queue.bounce_to);
+	free(config->queue.bounce_from);
 	buf_free(&config->warnings);
 	*config = (struct config){0};
 }

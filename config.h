@@ -83,6 +83,8 @@ struct queue_config {
 	int64_t retry_max;         /* the longest pause between two tries */
 	bool refuse_held;          /* held = refuse */
 	uint64_t min_free;         /* bytes the disk must have to spare */
+	char *bounce_to;           /* who gets notices; NULL: the sender */
+	char *bounce_from;         /* who sends them; NULL: the null sender */
 };
 
 struct config {

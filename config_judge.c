@@ -191,12 +191,17 @@ judge_queue(struct draft *draft)
 {
 	struct queue_config *queue = &draft->config->queue;
 	struct place place = block_place(&draft->queue, "direct_wait", "0");
+	struct place bounce = block_place(&draft->queue,
+	    queue->bounce_to ? "bounce_to" : "bounce_from", NULL);
 
 	block_take_defaults(&draft->queue);
 	if (!block_where(&draft->queue, "min_free"))
 		queue->min_free = draft->config->listen.max_message / 2 * 3;
 	if (queue->directory)
 		return;
+	if (queue->bounce_to || queue->bounce_from)
+		draft_warn(draft, &bounce, "there is no queue directory, so "
+		    "no notice is ever made");
 	if (!queue->direct_wait)
 		draft_complain(draft, &place, "no message could be sent in no "
 		    "time, and there is no queue for it; write 10s");

@@ -128,6 +128,8 @@ static const struct key queue_keys[] = {
 	{"held", parse_flag, QUEUE(refuse_held), "queue", held_choices},
 	{"min_free", parse_size, QUEUE(min_free), NULL,
 	    FROM_TO(0, INT64_C(1) << 50)},
+	{"bounce_to", parse_mailbox, QUEUE(bounce_to), NULL, NULL},
+	{"bounce_from", parse_mailbox, QUEUE(bounce_from), NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -137,8 +139,7 @@ const struct section config_sections[] = {
 	    "chunking senders from rewrite "},
 	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
 	    "max_clients_per_address client_rate "},
-	{"queue", queue_keys, " bounce_to "
-	    "bounce_from "},
+	{"queue", queue_keys, ""},
 	{"identity", NULL, ""},
 	{"staging", NULL, ""},
 	{"status", NULL, ""},

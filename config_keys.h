@@ -79,6 +79,7 @@ bool parse_text(const struct input *);     /* char * */
 bool parse_path(const struct input *);     /* char * */
 bool parse_path_or_none(const struct input *);
 bool parse_socket(const struct input *);   /* a path or none, not too long */
+bool parse_mailbox(const struct input *);  /* char *, an address */
 bool parse_hostname(const struct input *); /* char * */
 bool parse_ehlo(const struct input *);
 bool parse_host(const struct input *);

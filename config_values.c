@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "address.h"
 #include "buf.h"
 #include "provider.h"
 #include "secret.h"
@@ -78,6 +79,17 @@ parse_path_or_none(const struct input *in)
 		return input_refuse(in, "is neither a path that begins with / "
 		    "nor none");
 	return parse_text(in);
+}
+
+bool
+parse_mailbox(const struct input *in)
+{
+	if (address_check(in->text, strlen(in->text)) != ADDRESS_OK)
+		return input_refuse(in, "is not an address such as "
+		    "postmaster@example.com");
+	if (!address_is_qualified(in->text))
+		return input_refuse(in, "has no domain; write one behind an @");
+	return input_take(in, xstrdup(in->text));
 }
 
 bool

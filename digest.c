@@ -10,10 +10,10 @@
 #include "clock.h"
 #include "message.h"
 #include "notice.h"
+#include "utf8.h"
 
 enum {
 	TEXT_MAX = 256 * 1024, /* what is beyond it is only counted */
-	ADDRESS_MAX = 320,
 	REPLY_MAX = 512,
 };
 
@@ -40,7 +40,7 @@ add_recipient(struct buf *out, const struct recipient *r)
 	const char *reply = r->reply ? r->reply : "";
 
 	buf_adds(out, "    <");
-	buf_add_printable(out, r->address, strlen(r->address), ADDRESS_MAX);
+	notice_add_address(out, r->address);
 	buf_adds(out, ">\r\n        ");
 	if (r->code)
 		buf_addf(out, "%d ", r->code);
@@ -60,10 +60,11 @@ digest_add(struct digest *d, const struct message *m)
 	buf_addf(&d->text, "\r\n%s, accepted on ", m->id);
 	clock_add_date(&d->text, m->arrived_at);
 	buf_adds(&d->text, ", from\r\n<");
-	buf_add_printable(&d->text, m->sender, strlen(m->sender), ADDRESS_MAX);
+	notice_add_address(&d->text, m->sender);
 	buf_adds(&d->text, ">, to\r\n");
 	for (size_t i = 0; i < m->recipient_count; i++)
-		if (m->recipients[i].outcome == NEVER) {
+		if (m->recipients[i].outcome == NEVER &&
+		    recipient_wants(&m->recipients[i], NOTIFY_FAILURE)) {
 			add_recipient(&d->text, &m->recipients[i]);
 			d->recipients++;
 		}
@@ -90,13 +91,17 @@ struct message *
 digest_finish(struct digest *d)
 {
 	struct message *notice = message_new(NULL, UINT64_MAX);
+	bool ascii = utf8_is_ascii(buf_text(&d->text));
 
+	notice->eight_bit = !ascii;
 	notice_address(notice, d->settings, d->reader);
 	buf_addf(&notice->header, "Subject: %zu undelivered messages\r\n",
 	    d->messages);
 	notice_mark(notice, d->settings);
-	buf_adds(&notice->header, "MIME-Version: 1.0\r\n"
-	    "Content-Type: text/plain; charset=us-ascii\r\n");
+	buf_addf(&notice->header, "MIME-Version: 1.0\r\n"
+	    "Content-Type: text/plain; charset=%s\r\n",
+	    ascii ? "us-ascii"
+		  : "utf-8\r\nContent-Transfer-Encoding: 8bit");
 	add_body(d, notice);
 	buf_free(&d->text);
 	free(d->reader);

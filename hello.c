@@ -55,6 +55,8 @@ learn_feature(struct hello *h, const char *line)
 		{"STARTTLS", HAS_STARTTLS},
 		{"PIPELINING", HAS_PIPELINING},
 		{"8BITMIME", HAS_8BITMIME},
+		{"DSN", HAS_DSN},
+		{"SMTPUTF8", HAS_SMTPUTF8},
 		{"SIZE", HAS_SIZE},
 	};
 	size_t len = strcspn(line, " =");

@@ -16,6 +16,8 @@ enum feature {
 	HAS_PIPELINING = 2,
 	HAS_SIZE = 4,
 	HAS_8BITMIME = 8,
+	HAS_DSN = 16,
+	HAS_SMTPUTF8 = 32,
 };
 
 /* What the last EHLO answer offered. Zero it to start; free auth. */

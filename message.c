@@ -123,6 +123,12 @@ recipient_set(struct recipient *r, enum outcome outcome, int code,
 	r->reply = copy;
 }
 
+bool
+recipient_wants(const struct recipient *r, unsigned notify)
+{
+	return (r->notify ? r->notify : (unsigned)NOTIFY_FAILURE) & notify;
+}
+
 uint64_t
 message_size(const struct message *m)
 {

@@ -34,6 +34,8 @@ struct recipient {
 	char *address;
 	unsigned notify; /* NOTIFY_... */
 	char *original;  /* ORCPT, "rfc822;xtext" as it came; or NULL */
+	bool relayed;    /* sent to a relay that will not tell the sender, who
+	                  * wants to know; not kept on disk */
 	enum outcome outcome;
 	bool held;   /* its file says HOLD: a person has to change something */
 	int code;    /* of the last reply; 0: none */
@@ -135,6 +137,9 @@ void message_spread(struct message *, const struct verdict *);
 /* Has the recipients wait that were told nothing final, for another way of
  * sending it; what was said of them last is kept, as in the file. */
 void message_forget_results(struct message *);
+
+/* Whether the sender wants to hear of this: NOTIFY_SUCCESS, _FAILURE... */
+bool recipient_wants(const struct recipient *, unsigned notify);
 
 void recipient_set(struct recipient *, enum outcome, int code,
     const char *reply);

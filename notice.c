@@ -5,11 +5,11 @@
  *
  *     text/plain                for a person
  *     message/delivery-status   for a program (RFC 3464)
- *     text/rfc822-headers       the header of the original, not its body
+ *     text/rfc822-headers       the header of the original, or
+ *     message/rfc822            all of it
  *
- * Addresses, replies and that header come from elsewhere. Whoever has looked
- * at them before, here they are bounded and kept to their line, so that
- * nothing in them can add a field, a part or a line that is too long.
+ * or the types that RFC 6533 has instead of the last three where addresses are
+ * in UTF-8.
  */
 #include "notice.h"
 
@@ -19,34 +19,44 @@
 #include "clock.h"
 #include "header.h"
 #include "message.h"
+#include "notice_parts.h"
+#include "utf8.h"
 
-enum {
-	FOR_PERSON_MAX = 100,   /* recipients in the first part */
-	FOR_PROGRAM_MAX = 1000, /* recipients in the second part */
-	ADDRESS_MAX = 320,      /* a sane one has 254, see address.c */
-	REPLY_MAX = 512,        /* on one line: below 998 with all around it */
-	HEADER_MAX = 50000,
-	FOLD_WIDTH = 76,
-};
-
-/* What a notice is made of. */
-struct notice {
-	const struct message *failed;
-	const struct notice_settings *settings;
-	struct message *message;
-	struct buf text, status, header; /* the three parts */
-	struct buf boundary;
-	struct buf now;
-};
-
-static size_t
-count_refused(const struct message *m)
+static bool
+is_failure(const struct recipient *r)
 {
-	size_t count = 0;
+	return r->outcome == NEVER && recipient_wants(r, NOTIFY_FAILURE);
+}
+
+static const struct subject failure = {
+	is_failure, "Undelivered Mail Returned to Sender",
+	"could not be delivered to\r\nthe recipients below and will not be "
+	"tried again for them. Under each\r\naddress stands the last reply "
+	"about it.", "failed", "5.0.0",
+};
+
+static bool
+is_relayed(const struct recipient *r)
+{
+	return r->relayed;
+}
+
+static const struct subject success = {
+	is_relayed, "Mail Handed to the Relay",
+	"was handed to the relay for\r\nthe recipients below. The relay does "
+	"not report success, so nothing more\r\nis heard of them, unless they "
+	"cannot be reached. Under each address\r\nstands the relay's reply.",
+	"relayed", "2.0.0",
+};
+
+static bool
+concerns_anybody(const struct subject *subject, const struct message *m)
+{
+	bool found = false;
 
 	for (size_t i = 0; i < m->recipient_count; i++)
-		count += m->recipients[i].outcome == NEVER;
-	return count;
+		found = found || subject->concerns(&m->recipients[i]);
+	return found;
 }
 
 /* Whether the keyword of an Auto-Submitted field (RFC 3834 section 5) is
@@ -96,185 +106,6 @@ notice_reader(const struct message *failed, const struct notice_settings *s)
 	return *reader && !is_notice(failed, s->bounce_from) ? reader : NULL;
 }
 
-static void
-add_address(struct buf *out, const char *address)
-{
-	buf_add_printable(out, address, strlen(address), ADDRESS_MAX);
-}
-
-/* What was said last about a recipient, "550 5.1.1 Who?"; nothing if nothing
- * was. No blank at its end, which could become a folded line of its own. */
-static void
-add_reply(struct buf *out, const struct recipient *r)
-{
-	const char *text = r->reply ? r->reply : "";
-	size_t len = strnlen(text, REPLY_MAX);
-
-	while (len && text[len - 1] == ' ')
-		len--;
-	if (r->code > 0)
-		buf_addf(out, "%d%s", r->code, len ? " " : "");
-	buf_add_printable(out, text, len, len);
-}
-
-static void
-introduce(struct notice *n)
-{
-	struct buf *out = &n->text;
-
-	buf_addf(out, "This is the mail system at %s. A message from\r\n<",
-	    n->settings->hostname);
-	add_address(out, n->failed->sender);
-	buf_adds(out, ">,\r\naccepted on ");
-	clock_add_date(out, n->failed->arrived_at);
-	buf_addf(out, ", could not be delivered to\r\n"
-	    "the recipients below and will not be tried again for them. Under "
-	    "each\r\naddress stands the last reply about it. The header of the "
-	    "message is\r\nattached; in the log it has the queue ID\r\n%s.\r\n",
-	    n->failed->id);
-}
-
-/* Words, each with the blanks before it, folded where these are; without an
- * indent, unfolding gives the same text again. */
-static void
-add_folded(struct buf *out, const char *name, const char *indent,
-    const char *words)
-{
-	size_t start = out->len;
-
-	buf_adds(out, name);
-	while (*words) {
-		size_t len = strspn(words, " ");
-
-		len += strcspn(words + len, " ");
-		if (out->len - start + len > FOLD_WIDTH) {
-			buf_adds(out, "\r\n");
-			start = out->len;
-			buf_adds(out, indent);
-		}
-		buf_add(out, words, len);
-		words += len;
-	}
-	buf_adds(out, "\r\n");
-}
-
-void
-notice_add_hint(struct buf *out, const char *indent, const struct recipient *r)
-{
-	const char *hint = reply_hint(r->code, r->reply ? r->reply : "");
-	struct buf name = {0}, words = {0};
-
-	if (!hint)
-		return;
-	buf_addf(&name, "%s Hint:", indent);
-	buf_addf(&words, " %s", hint);
-	add_folded(out, name.data, indent, words.data);
-	buf_free(&name);
-	buf_free(&words);
-}
-
-static void
-add_for_person(struct notice *n, const struct recipient *r)
-{
-	struct buf *out = &n->text, reply = {0};
-
-	add_reply(&reply, r);
-	buf_adds(out, "\r\n<");
-	add_address(out, r->address);
-	buf_addf(out, ">\r\n    %s\r\n",
-	    reply.len ? reply.data : "(no reply is known)");
-	notice_add_hint(out, "   ", r);
-	buf_free(&reply);
-}
-
-/* RFC 3464 section 2.3.6: what no SMTP reply stands behind is not of type
- * smtp. */
-static void
-add_diagnostic(struct buf *out, const struct recipient *r)
-{
-	struct buf words = {0};
-
-	buf_addc(&words, ' ');
-	add_reply(&words, r);
-	if (words.len > 1)
-		add_folded(out, r->code > 0 ? "Diagnostic-Code: smtp;"
-					    : "Diagnostic-Code: X-smarthost;",
-		    "", words.data);
-	buf_free(&words);
-}
-
-/* RFC 3464 section 2.3, with the blank line before it. */
-static void
-add_for_program(struct notice *n, const struct recipient *r)
-{
-	const char *status = r->reply && *r->reply == '5' ? r->reply : "";
-	size_t len = reply_enhanced(status);
-	struct buf *out = &n->status;
-
-	buf_adds(out, "\r\nFinal-Recipient: rfc822; ");
-	add_address(out, r->address);
-	buf_addf(out, "\r\nAction: failed\r\nStatus: %.*s\r\n",
-	    len ? (int)len : 5, len ? status : "5.0.0");
-	add_diagnostic(out, r);
-	buf_addf(out, "Last-Attempt-Date: %s\r\n", n->now.data);
-}
-
-static void
-add_recipients(struct notice *n)
-{
-	const struct message *m = n->failed;
-	size_t count = 0;
-
-	for (size_t i = 0; i < m->recipient_count; i++) {
-		if (m->recipients[i].outcome != NEVER)
-			continue;
-		if (count < FOR_PERSON_MAX)
-			add_for_person(n, &m->recipients[i]);
-		if (count < FOR_PROGRAM_MAX)
-			add_for_program(n, &m->recipients[i]);
-		count++;
-	}
-	if (count > FOR_PERSON_MAX)
-		buf_addf(&n->text, "\r\nThese are the first %d of %zu "
-		    "recipients; the attached delivery status\r\nnames %zu "
-		    "of them.\r\n", FOR_PERSON_MAX, count,
-		    count < FOR_PROGRAM_MAX ? count : FOR_PROGRAM_MAX);
-}
-
-static void
-describe(struct notice *n)
-{
-	introduce(n);
-	/* RFC 3464 section 2.2 */
-	buf_addf(&n->status, "Reporting-MTA: dns; %s\r\nArrival-Date: ",
-	    n->settings->hostname);
-	clock_add_date(&n->status, n->failed->arrived_at);
-	buf_adds(&n->status, "\r\n");
-	add_recipients(n);
-}
-
-/* Through a reader, as if it had just come in: a header that was read from a
- * damaged file gets proper lines again. True if it has 8-bit bytes. */
-static bool
-copy_header(struct notice *n)
-{
-	const struct buf *header = &n->failed->header;
-	struct buf *out = &n->header;
-	struct data_reader reader;
-	struct field field;
-	size_t at = 0;
-
-	data_start(&reader, DATA_FROM_STDIN_RAW);
-	while (header_next(buf_text(header), header->len, &at, &field) &&
-	    out->len + field.len <= HEADER_MAX)
-		data_read(&reader, field.start, field.len, out);
-	data_finish(&reader, out);
-	for (size_t i = 0; i < out->len; i++)
-		if (out->data[i] == '\0')
-			out->data[i] = '?';
-	return reader.eight_bit;
-}
-
 static bool
 contains(const struct buf *part, const struct buf *text)
 {
@@ -291,19 +122,37 @@ choose_boundary(struct notice *n)
 
 	do {
 		buf_clear(b);
-		buf_addf(b, "=_%s_%u", n->failed->id, number++);
+		buf_addf(b, "=_%s_%u", n->original->id, number++);
 	} while (contains(&n->text, b) || contains(&n->status, b) ||
-	    contains(&n->header, b));
+	    contains(&n->copy, b));
+}
+
+static bool
+is_ascii(const struct buf *part)
+{
+	return utf8_is_ascii(buf_text(part));
 }
 
 static void
-add_part(struct notice *n, const char *fields, const struct buf *content)
+add_part(struct notice *n, const char *type, const struct buf *content)
 {
 	struct buf *out = &n->message->body.memory;
 
-	buf_addf(out, "--%s\r\n%s\r\n", n->boundary.data, fields);
+	buf_addf(out, "--%s\r\nContent-Type: %s\r\n%s\r\n", n->boundary.data,
+	    type, is_ascii(content) ? ""
+				    : "Content-Transfer-Encoding: 8bit\r\n");
 	buf_add(out, content->data, content->len);
 	buf_adds(out, "\r\n"); /* belongs to the boundary */
+}
+
+/* The header of a message that came without SMTPUTF8 is what its sender made
+ * it, UTF-8 or not, and bears the old name. */
+static const char *
+type_of_copy(const struct notice *n)
+{
+	if (n->original->utf8 && !is_ascii(&n->copy))
+		return n->whole ? "message/global" : "message/global-headers";
+	return n->whole ? "message/rfc822" : "text/rfc822-headers";
 }
 
 /* In memory, whatever its size (below 1 MB): writing to a file could fail,
@@ -313,13 +162,12 @@ add_body(struct notice *n)
 {
 	struct body *body = &n->message->body;
 
-	add_part(n, "Content-Type: text/plain; charset=us-ascii\r\n",
-	    &n->text);
-	add_part(n, "Content-Type: message/delivery-status\r\n", &n->status);
-	add_part(n, n->message->eight_bit
-		? "Content-Type: text/rfc822-headers\r\n"
-		  "Content-Transfer-Encoding: 8bit\r\n"
-		: "Content-Type: text/rfc822-headers\r\n", &n->header);
+	add_part(n, is_ascii(&n->text) ? "text/plain; charset=us-ascii"
+				       : "text/plain; charset=utf-8", &n->text);
+	add_part(n, is_ascii(&n->status) ? "message/delivery-status"
+					 : "message/global-delivery-status",
+	    &n->status);
+	add_part(n, type_of_copy(n), &n->copy);
 	buf_addf(&body->memory, "--%s--\r\n", n->boundary.data);
 	body->size = body->memory.len;
 }
@@ -328,12 +176,19 @@ void
 notice_address(struct message *m, const struct notice_settings *s,
     const char *reader)
 {
+	struct buf *out = &m->header;
+
 	message_set_sender(m, s->bounce_from ? s->bounce_from : "");
 	message_add_recipient(m, reader);
-	buf_addf(&m->header, "From: \"Mail Delivery System\" "
-	    "<MAILER-DAEMON@%s>\r\nTo: ", s->hostname);
-	add_address(&m->header, reader);
-	buf_adds(&m->header, "\r\n");
+	m->utf8 = !utf8_is_ascii(reader);
+	buf_adds(out, "From: \"Mail Delivery System\" <");
+	if (s->bounce_from)
+		notice_add_address(out, s->bounce_from);
+	else
+		buf_addf(out, "MAILER-DAEMON@%s", s->hostname);
+	buf_adds(out, ">\r\nTo: ");
+	notice_add_address(out, reader);
+	buf_adds(out, "\r\n");
 }
 
 void
@@ -352,8 +207,7 @@ add_header(struct notice *n, const char *reader)
 	struct message *m = n->message;
 
 	notice_address(m, n->settings, reader);
-	buf_adds(&m->header,
-	    "Subject: Undelivered Mail Returned to Sender\r\n");
+	buf_addf(&m->header, "Subject: %s\r\n", n->subject->title);
 	notice_mark(m, n->settings);
 	buf_addf(&m->header, "MIME-Version: 1.0\r\n"
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n"
@@ -361,26 +215,44 @@ add_header(struct notice *n, const char *reader)
 	    m->eight_bit ? "Content-Transfer-Encoding: 8bit\r\n" : "");
 }
 
-struct message *
-notice_make(const struct message *failed,
-    const struct notice_settings *settings)
+static struct message *
+make(struct notice *n, const char *reader)
 {
-	const char *reader = notice_reader(failed, settings);
-	struct notice n = {.failed = failed, .settings = settings};
+	n->message = message_new(NULL, UINT64_MAX);
+	clock_add_date(&n->now, n->message->arrived_at);
+	notice_copy_original(n);
+	notice_describe(n);
+	n->message->eight_bit = !is_ascii(&n->text) ||
+	    !is_ascii(&n->status) || !is_ascii(&n->copy);
+	choose_boundary(n);
+	add_header(n, reader);
+	add_body(n);
+	buf_free(&n->text);
+	buf_free(&n->status);
+	buf_free(&n->copy);
+	buf_free(&n->boundary);
+	buf_free(&n->now);
+	return n->message;
+}
 
-	if (!reader || !count_refused(failed))
-		return NULL;
-	n.message = message_new(NULL, UINT64_MAX);
-	clock_add_date(&n.now, n.message->arrived_at);
-	describe(&n);
-	n.message->eight_bit = copy_header(&n);
-	choose_boundary(&n);
-	add_header(&n, reader);
-	add_body(&n);
-	buf_free(&n.text);
-	buf_free(&n.status);
-	buf_free(&n.header);
-	buf_free(&n.boundary);
-	buf_free(&n.now);
-	return n.message;
+struct message *
+notice_make(const struct message *failed, const struct notice_settings *s)
+{
+	const char *reader = notice_reader(failed, s);
+	struct notice n = {.subject = &failure, .original = failed,
+		.settings = s, .whole = failed->returns == 'F'};
+
+	return reader && concerns_anybody(&failure, failed) ? make(&n, reader)
+							    : NULL;
+}
+
+struct message *
+notice_make_relayed(const struct message *sent,
+    const struct notice_settings *s)
+{
+	struct notice n = {.subject = &success, .original = sent,
+		.settings = s};
+
+	return *sent->sender && concerns_anybody(&success, sent)
+	    ? make(&n, sent->sender) : NULL;
 }

@@ -14,13 +14,13 @@ struct notice_settings {
 };
 
 /* Makes a notice (RFC 3464, 3461, 6522) about the recipients of this message
- * that are refused (NEVER): a new message to its sender, or to bounce_to, with
- * the null sender or bounce_from, the header of the original only, and marked
- * as Auto-Submitted (RFC 3834). The caller owns it; it needs no file, and
- * making it cannot fail.
+ * that are refused (NEVER), and of whose failure the sender wants to hear: a
+ * new message to the sender, or to bounce_to, with the null sender or
+ * bounce_from, and marked as Auto-Submitted (RFC 3834). It has the header of
+ * the original, or, where the sender asked for that (RET=FULL), all of a small
+ * one. The caller owns it; it needs no file, and making it cannot fail.
  *
- * NULL when there is nothing to tell, since nobody is refused, and when nobody
- * may be told:
+ * NULL when there is nothing to tell, and when nobody may be told:
  *
  *     sender of the message   Auto-Submitted   told
  *     null                    auto-replied     nobody
@@ -37,6 +37,11 @@ struct notice_settings {
 struct message *notice_make(const struct message *failed,
     const struct notice_settings *);
 
+/* The same about the recipients that are relayed (see struct recipient), for
+ * the sender, who has asked for it. NULL if there is none. */
+struct message *notice_make_relayed(const struct message *,
+    const struct notice_settings *);
+
 /* Who gets it, as in the table; NULL: nobody. */
 const char *notice_reader(const struct message *failed,
     const struct notice_settings *);
@@ -51,5 +56,8 @@ void notice_add_hint(struct buf *, const char *indent,
 void notice_address(struct message *, const struct notice_settings *,
     const char *reader);
 void notice_mark(struct message *, const struct notice_settings *);
+
+/* Appends an address to a field or a line, harmless whatever it is. */
+void notice_add_address(struct buf *, const char *address);
 
 #endif

@@ -148,6 +148,7 @@ may_tell(struct queue *q, const char *address, const char *id,
 	return may;
 }
 
+/* note is for those of whose failure the sender wants to hear. */
 static void
 report_failed(const struct message *m, const char *note)
 {
@@ -159,7 +160,8 @@ report_failed(const struct message *m, const char *note)
 			    *m->sender ? m->sender : "<>", "to", r->address,
 			    "reply", r->reply, "hint",
 			    r->reply ? reply_hint(r->code, r->reply) : NULL,
-			    "note", note, NULL);
+			    "note", recipient_wants(r, NOTIFY_FAILURE) ? note :
+			    "its sender did not want to be told", NULL);
 	}
 }
 
@@ -171,11 +173,32 @@ set_reported(struct message *m)
 			m->recipients[i].outcome = REPORTED;
 }
 
+/* Of these nobody wants to hear, so all is said. */
+static void
+set_silent_reported(struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == NEVER &&
+		    !recipient_wants(&m->recipients[i], NOTIFY_FAILURE))
+			m->recipients[i].outcome = REPORTED;
+}
+
 static bool
 has(const struct message *m, enum outcome outcome)
 {
 	for (size_t i = 0; i < m->recipient_count; i++)
 		if (m->recipients[i].outcome == outcome)
+			return true;
+	return false;
+}
+
+/* The same for recipients of whose failure the sender wants to hear. */
+static bool
+has_wanted(const struct message *m, enum outcome outcome)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == outcome &&
+		    recipient_wants(&m->recipients[i], NOTIFY_FAILURE))
 			return true;
 	return false;
 }
@@ -212,7 +235,7 @@ name_notice(struct queue *q, const struct message *m, struct message *notice)
 
 	do
 		notice_id(m->id, number, notice->id);
-	while (spool_has(q->spool, notice->id) && has(m, REPORTED) &&
+	while (spool_has(q->spool, notice->id) && has_wanted(m, REPORTED) &&
 	    ++number < NOTICES_MAX);
 	return !spool_has(q->spool, notice->id);
 }
@@ -297,17 +320,26 @@ tell_together(struct queue *q, struct message *m,
 	return true;
 }
 
+static struct notice_settings
+settings_of(const struct queue *q)
+{
+	return (struct notice_settings){.hostname = q->config->hostname,
+		.bounce_to = q->config->queue.bounce_to,
+		.bounce_from = q->config->queue.bounce_from};
+}
+
 bool
 owed_notify(struct queue *q, struct message *m, char name[NOTICE_NAME_SIZE],
     int64_t *pause)
 {
-	struct notice_settings settings = {.hostname = q->config->hostname};
+	struct notice_settings settings = settings_of(q);
 	const char *reader = notice_reader(m, &settings);
 	struct reader list;
 	bool told;
 
-	if (!reader) {
+	if (!reader || !has_wanted(m, NEVER)) {
 		report_failed(m, "nobody can be told, see failed/");
+		set_silent_reported(m);
 		return true;
 	}
 	if (!may_tell(q, reader, m->id, &list, pause))
@@ -318,4 +350,25 @@ owed_notify(struct queue *q, struct message *m, char name[NOTICE_NAME_SIZE],
 		told = tell(q, m, &settings, name);
 	free(list.ids);
 	return told;
+}
+
+void
+owed_confirm(struct queue *q, struct message *m)
+{
+	struct notice_settings settings = settings_of(q);
+	struct message *notice = NULL;
+	char id[QUEUE_ID_SIZE];
+	bool stored;
+
+	if (q->spool)
+		notice = notice_make_relayed(m, &settings);
+	for (size_t i = 0; i < m->recipient_count; i++)
+		m->recipients[i].relayed = false;
+	if (!notice)
+		return;
+	stored = store(q, notice, m->id);
+	memcpy(id, notice->id, QUEUE_ID_SIZE);
+	message_free(notice);
+	if (stored)
+		backlog_plan(q, id, clock_now());
 }

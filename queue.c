@@ -326,6 +326,7 @@ keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
 	else if (!is_final(s->message))
 		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 		    "4.3.1 cannot keep the message: %s", strerror(error));
+	owed_confirm(q, s->message);
 	submission_free(s);
 }
 
@@ -346,10 +347,12 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 		return;
 	if (!s->keeps && !s->reported)
 		report_results(s->message, NULL, v, NULL);
-	if (s->keeps && (shared || !is_final(s->message)))
+	if (s->keeps && (shared || !is_final(s->message))) {
 		keep(q, s, shared, v);
-	else
-		submission_free(s);
+		return;
+	}
+	owed_confirm(q, s->message);
+	submission_free(s);
 }
 
 void

@@ -190,12 +190,18 @@ void owed_free(struct owed *);
  * and the name that the message gets in failed/ if it is over, which begins
  * with the notice's ID; the caller plans that when the message is there, since
  * its delivery removes what is there. True as well when nobody is to be told,
- * with the recipients as they were. False if it is still owed, in a storm of
- * notices or because it could not be stored: the message has to come again
- * after *pause ms. */
+ * with only those REPORTED of whom the sender does not want to hear. False if
+ * it is still owed, in a storm of notices or because it could not be stored:
+ * the message has to come again after *pause ms. */
 enum { NOTICE_NAME_SIZE = 64 };
 bool owed_notify(struct queue *, struct message *, char name[NOTICE_NAME_SIZE],
     int64_t *pause);
+
+/* Tells the sender of those that are relayed (see struct recipient); after
+ * their marks are on the disk, or where there is no file. Should there be a
+ * crash before, or no room for it, he is not told: better than to send the
+ * message again for it. */
+void owed_confirm(struct queue *, struct message *);
 
 /* Finds a notice about that message that is still in the queue. */
 bool owed_find_notice(struct queue *, const char *original, char id[33]);

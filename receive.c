@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "command.h"
 #include "config.h"
 #include "conn.h"
 #include "message.h"
@@ -30,8 +31,8 @@ complete_message(struct session *s)
 {
 	struct message *m = s->message;
 	struct buf from = {0};
-	struct origin origin = {
-		.protocol = s->extended ? "ESMTP" : "SMTP"};
+	struct origin origin = {.protocol = m->utf8 ? "UTF8SMTP"
+		: s->extended ? "ESMTP" : "SMTP"};
 	size_t before = m->header.len;
 
 	if (s->completed)
@@ -57,10 +58,16 @@ make_file(void *context, uint64_t *base)
 	return queue_make_file(s->queue, s->message, base);
 }
 
-void
-receive_start(struct session *s, const char *sender, uint64_t size)
+static char *
+take_or_null(struct buf *b)
 {
-	enum queue_room room = queue_room(s->queue, size);
+	return b->len ? buf_take(b) : NULL;
+}
+
+void
+receive_start(struct session *s, struct command *c)
+{
+	enum queue_room room = queue_room(s->queue, c->size);
 	struct message *m;
 
 	if (room == ROOM_NONE) {
@@ -68,9 +75,11 @@ receive_start(struct session *s, const char *sender, uint64_t size)
 			       "again later");
 		return;
 	}
-	m = message_new(queue_budget(s->queue),
-	    s->config->listen.max_message);
-	message_set_sender(m, sender);
+	m = message_new(queue_budget(s->queue), c->max_message);
+	message_set_sender(m, buf_text(&c->mailbox));
+	m->utf8 = c->utf8;
+	m->returns = c->returns;
+	m->envelope_id = take_or_null(&c->envelope_id);
 	m->owner = s->client->uid;
 	m->direct_only = room == ROOM_DIRECT;
 	if (room == ROOM_KEEP) {
@@ -80,6 +89,19 @@ receive_start(struct session *s, const char *sender, uint64_t size)
 	s->message = m;
 	s->completed = false;
 	session_say(s, "250 2.1.0 Sender ok");
+}
+
+void
+receive_recipient(struct session *s, struct command *c)
+{
+	struct message *m = s->message;
+	struct recipient *r;
+
+	message_add_recipient(m, c->mailbox.data);
+	r = &m->recipients[m->recipient_count - 1];
+	r->notify = c->notify;
+	r->original = take_or_null(&c->original);
+	session_say(s, "250 2.1.5 Recipient ok");
 }
 
 /* Reads the content up to its true end. A client may be slow, but each byte

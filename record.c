@@ -37,6 +37,15 @@ add_recipient(struct buf *out, const struct recipient *r, bool fresh)
 	buf_free(&reply);
 }
 
+/* An ENVID that is a hyphen is written in the other way that it has. */
+static const char *
+envelope_id(const struct message *m)
+{
+	if (!m->envelope_id)
+		return "-";
+	return strcmp(m->envelope_id, "-") ? m->envelope_id : "+2D";
+}
+
 void
 record_add(struct buf *out, const struct message *m, bool fresh)
 {
@@ -48,9 +57,9 @@ record_add(struct buf *out, const struct message *m, bool fresh)
 		buf_addc(out, '-');
 	buf_addf(out, "\nsender %s\nenvelope-id %s\nreturn %c\nutf8 %d\n"
 	    "eight-bit %d\nheader %zu\ncontent %020llu\n", m->sender,
-	    m->envelope_id ? m->envelope_id : "-",
-	    m->returns ? m->returns : '-', m->utf8, m->eight_bit,
-	    m->header.len, (unsigned long long)message_size(m));
+	    envelope_id(m), m->returns ? m->returns : '-', m->utf8,
+	    m->eight_bit, m->header.len,
+	    (unsigned long long)message_size(m));
 	for (size_t i = 0; i < m->recipient_count; i++)
 		add_recipient(out, &m->recipients[i], fresh);
 	buf_adds(out, "end\n");

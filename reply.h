@@ -15,7 +15,8 @@ enum outcome {
 	LATER,   /* temporary */
 	HOLD,    /* will not pass until a person changes something */
 	NEVER,   /* permanent for this recipient or message */
-	REPORTED, /* it was, and a notice about it is on stable storage */
+	REPORTED, /* it was, and a notice about it is on stable storage, or
+	           * nobody wants one */
 };
 
 /* Whom a failure concerns, and so who pauses. */

@@ -66,6 +66,15 @@ set_value(struct sendmail_options *o, char option, const char *value)
 	case 'C':
 		o->config = value;
 		break;
+	case 'N':
+		o->notify = value;
+		break;
+	case 'R':
+		o->returns = value;
+		break;
+	case 'V':
+		o->envelope_id = value;
+		break;
 	case 'b':
 		o->mode = mode_of(*value);
 		o->unsupported = *value;

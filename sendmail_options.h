@@ -22,6 +22,9 @@ struct sendmail_options {
 	const char *sender;      /* -f, -r; NULL: the calling user */
 	const char *full_name;   /* -F */
 	const char *config;      /* -C */
+	const char *notify;      /* -N */
+	const char *returns;     /* -R */
+	const char *envelope_id; /* -V */
 	bool extract;            /* -t */
 	bool dot_is_content;     /* -i, -oi */
 	bool verbose;            /* -v */

@@ -39,7 +39,7 @@ session_reset(struct session *s)
 	s->message = NULL;
 }
 
-/* Without a spool there is no queue to run. */
+/* Without a spool there is no queue to run, and nobody to write a notice. */
 static bool
 has_spool(const struct session *s)
 {
@@ -50,9 +50,9 @@ static void
 offer(struct session *s)
 {
 	buf_addf(&s->reply, "250-PIPELINING\r\n250-SIZE %llu\r\n"
-	    "250-8BITMIME\r\n%s250 ENHANCEDSTATUSCODES",
+	    "250-8BITMIME\r\n250-SMTPUTF8\r\n%s250 ENHANCEDSTATUSCODES",
 	    (unsigned long long)s->config->listen.max_message,
-	    has_spool(s) ? "250-ETRN\r\n" : "");
+	    has_spool(s) ? "250-DSN\r\n250-ETRN\r\n" : "");
 }
 
 static void
@@ -97,9 +97,9 @@ static const char no_relay[] =
 static void
 verb_mail(struct session *s, const char *arguments)
 {
-	struct buf sender = {0};
+	struct command c = {.max_message = s->config->listen.max_message,
+		.dsn = has_spool(s)};
 	const char *refusal;
-	uint64_t size;
 
 	if (!s->helo) {
 		session_say(s, "503 5.5.1 Say EHLO first");
@@ -107,21 +107,19 @@ verb_mail(struct session *s, const char *arguments)
 		session_say(s, "503 5.5.1 A transaction is open already");
 	} else if (!s->client->may_relay) {
 		session_say(s, no_relay);
+	} else if ((refusal = command_mail(&c, arguments))) {
+		session_say(s, refusal);
 	} else {
-		refusal = command_mail(arguments,
-		    s->config->listen.max_message, &size, &sender);
-		if (refusal)
-			session_say(s, refusal);
-		else
-			receive_start(s, buf_text(&sender), size);
+		receive_start(s, &c);
 	}
-	buf_free(&sender);
+	command_free(&c);
 }
 
 static void
 verb_rcpt(struct session *s, const char *arguments)
 {
-	struct buf mailbox = {0};
+	struct command c = {.dsn = has_spool(s),
+		.utf8 = s->message && s->message->utf8};
 	const char *refusal;
 
 	if (!s->message)
@@ -129,13 +127,11 @@ verb_rcpt(struct session *s, const char *arguments)
 	else if (s->message->recipient_count >=
 	    queue_recipient_limit(s->queue, s->message))
 		session_say(s, "452 4.5.3 Too many recipients for one message");
-	else if ((refusal = command_rcpt(arguments, &mailbox)))
+	else if ((refusal = command_rcpt(&c, arguments)))
 		session_say(s, refusal);
 	else
-		session_say(s, "250 2.1.5 Recipient ok");
-	if (s->reply.data[0] == '2')
-		message_add_recipient(s->message, mailbox.data);
-	buf_free(&mailbox);
+		receive_recipient(s, &c);
+	command_free(&c);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "buf.h"
 
 struct client;
+struct command;
 struct config;
 struct conn;
 struct message;
@@ -35,9 +36,12 @@ struct session {
 void session_say(struct session *, const char *text);
 void session_reset(struct session *); /* the transaction */
 
-/* Opens a transaction, unless there is no room: then that is the reply. size:
- * what the client has said, or 0. */
-void receive_start(struct session *, const char *sender, uint64_t size);
+/* Opens the transaction that MAIL asks for, unless there is no room: then that
+ * is the reply. */
+void receive_start(struct session *, struct command *);
+
+/* Takes the recipient of RCPT, and replies. */
+void receive_recipient(struct session *, struct command *);
 
 /* From the 354 to the answer to the dot. False if the client has vanished, and
  * then nothing is left of the message. */

@@ -237,16 +237,20 @@ looks_stale(const struct smtp *s, const struct verdict *v)
 	    (v->stage == STAGE_MAIL && (v->code == 0 || v->code == 421));
 }
 
+static bool
+is_address(const char *text)
+{
+	return address_is_good(address_check(text, strlen(text)));
+}
+
 /* What must be true before a word of the envelope is said. */
 static bool
 may_be_sent(const struct message *m, struct verdict *v)
 {
-	bool sane = !*m->sender ||
-	    address_check(m->sender, strlen(m->sender)) == ADDRESS_OK;
+	bool sane = !*m->sender || is_address(m->sender);
 
 	for (size_t i = 0; i < m->recipient_count && sane; i++)
-		sane = address_check(m->recipients[i].address,
-		    strlen(m->recipients[i].address)) == ADDRESS_OK;
+		sane = is_address(m->recipients[i].address);
 	if (!sane)
 		verdict_set(v, NEVER, SCOPE_MESSAGE, STAGE_MAIL,
 		    "5.1.3 an address of the envelope cannot be sent");

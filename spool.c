@@ -30,7 +30,8 @@
  * Every field that changes has a fixed width and is overwritten in place.
  *
  *     STATE  W waiting   L put off   H held   S sent   N refused, a notice
- *            is owed   R refused, and a notice is on its way
+ *            is owed   R refused, and a notice is on its way, or nobody
+ *            wants one
  *
  * A message moves by these steps, each of which a crash may be the last:
  *
@@ -108,7 +109,9 @@ write_message(const struct message *m, bool content)
 	bool ok;
 
 	record_add(&envelope, m, true);
-	ok = write_at(m->file, envelope.data, envelope.len, 0) &&
+	errno = EFBIG; /* nobody would read such an envelope again */
+	ok = envelope.len <= ENVELOPE_MAX &&
+	    write_at(m->file, envelope.data, envelope.len, 0) &&
 	    (!content || write_content(m->file, m, (off_t)envelope.len)) &&
 	    fsync(m->file) == 0;
 	buf_free(&envelope);

@@ -223,8 +223,10 @@ conclude(struct queue *q, struct submission *s)
 	if (owed || left) {
 		if (refused)
 			(void)spool_put_off(m, time(NULL) + pause / SECOND);
+		owed_confirm(q, m);
 		plan_and_free(q, s, pause);
 	} else if (finish(q, m, notice)) {
+		owed_confirm(q, m);
 		submission_free(s);
 	} else {
 		keep_unmarked(q, s);

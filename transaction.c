@@ -15,6 +15,7 @@
 #include "chat.h"
 #include "clock.h"
 #include "conn.h"
+#include "envelope.h"
 #include "hello.h"
 #include "message.h"
 
@@ -34,34 +35,24 @@ stage_of(const struct transaction *t, size_t command)
 }
 
 static void
-put_mail(const struct transaction *t)
-{
-	struct buf line = {0};
-
-	buf_addf(&line, "MAIL FROM:<%s>", t->message->sender);
-	if (t->offers->features & HAS_SIZE)
-		buf_addf(&line, " SIZE=%llu",
-		    (unsigned long long)message_size(t->message));
-	if (t->offers->features & HAS_8BITMIME && t->message->eight_bit)
-		buf_adds(&line, " BODY=8BITMIME");
-	chat_command(t->chat, "%s", line.data);
-	buf_free(&line);
-}
-
-static void
 put_command(const struct transaction *t, size_t command)
 {
+	unsigned features = t->offers->features;
+	struct buf line = {0};
+
 	switch (stage_of(t, command)) {
 	case STAGE_MAIL:
-		put_mail(t);
+		envelope_add_mail(&line, t->message, features, t->utf8);
 		break;
 	case STAGE_RCPT:
-		chat_command(t->chat, "RCPT TO:<%s>",
-		    t->recipients[command - 1]->address);
+		envelope_add_rcpt(&line, t->recipients[command - 1], features,
+		    t->utf8);
 		break;
 	default:
-		chat_command(t->chat, "DATA");
+		buf_adds(&line, "DATA");
 	}
+	chat_command(t->chat, "%s", line.data);
+	buf_free(&line);
 }
 
 /* Whether this is an answer that the command can have. */
@@ -134,6 +125,7 @@ sum_up(const struct transaction *t, struct verdict *v)
 	const struct recipient *worst = NULL;
 	struct verdict each;
 	int heaviest = -1;
+	struct buf text = {0}, line = {0};
 	size_t code;
 
 	for (size_t i = 0; i < t->count; i++) {
@@ -151,13 +143,17 @@ sum_up(const struct transaction *t, struct verdict *v)
 		return;
 	reply_judge(v, STAGE_RCPT, worst->code, worst->reply);
 	code = reply_enhanced(worst->reply);
-	if (v->scope != SCOPE_RECIPIENT ||
-	    strstr(worst->reply, worst->address))
-		snprintf(v->text, sizeof(v->text), "%s", worst->reply);
+	if (v->scope == SCOPE_RECIPIENT &&
+	    !strstr(worst->reply, worst->address))
+		buf_addf(&text, "%.*s%s<%s>:%s", (int)code, worst->reply,
+		    code ? " " : "", worst->address, code ? "" : " ");
 	else
-		snprintf(v->text, sizeof(v->text), "%.*s%s<%s>:%s%.200s",
-		    (int)code, worst->reply, code ? " " : "", worst->address,
-		    code ? "" : " ", worst->reply + code);
+		code = 0;
+	buf_adds(&text, worst->reply + code);
+	buf_add_printable(&line, buf_text(&text), text.len, sizeof(v->text));
+	snprintf(v->text, sizeof(v->text), "%s", buf_text(&line));
+	buf_free(&text);
+	buf_free(&line);
 }
 
 static size_t
@@ -399,14 +395,59 @@ collect_waiting(struct transaction *t)
 	t->answers = xcalloc(t->count + 2, sizeof(*t->answers));
 }
 
-/* The verdict on the body is that of everybody the envelope let through. */
+/* Drops the recipients who cannot be named to this relay. False if nobody is
+ * left, or not everybody where that is demanded; nothing has been said then. */
+static bool
+drop_unspeakable(struct transaction *t, struct verdict *v)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (!envelope_can_be_said(t->message, t->recipients[i],
+			t->offers->features))
+			recipient_set(t->recipients[i], NEVER, 553,
+			    "5.6.7 the relay does not offer SMTPUTF8, and an "
+			    "address of the envelope is not ASCII");
+	sum_up(t, v);
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i]->outcome == WAITING)
+			t->recipients[left++] = t->recipients[i];
+	if (left < t->count && (left == 0 || t->all_or_nothing))
+		return false;
+	t->count = left;
+	t->utf8 = envelope_is_utf8(t->message, t->recipients, t->count,
+	    t->offers->features);
+	return true;
+}
+
+/* The verdict on the body is that of everybody the envelope let through. A
+ * relay without DSN tells nobody of its success (RFC 3461 section 6.2). */
 static void
 settle_accepted(struct transaction *t, const struct verdict *v)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i] && t->recipients[i]->outcome == WAITING)
-			recipient_set(t->recipients[i], v->outcome, v->code,
-			    v->text);
+	bool silent = !(t->offers->features & HAS_DSN);
+
+	for (size_t i = 0; i < t->count; i++) {
+		struct recipient *r = t->recipients[i];
+
+		if (!r || r->outcome != WAITING)
+			continue;
+		recipient_set(r, v->outcome, v->code, v->text);
+		r->relayed = silent && v->outcome == SENT &&
+		    recipient_wants(r, NOTIFY_SUCCESS);
+	}
+}
+
+static void
+run_dialogue(struct transaction *t, struct verdict *v)
+{
+	if (envelope(t, v)) {
+		body(t, v);
+		settle_accepted(t, v);
+	} else {
+		send_nothing(t);
+		t->left_open = true;
+	}
 }
 
 /* Whether the relay speaks of itself, of a quota for example. That is nobody's
@@ -427,12 +468,8 @@ transaction_run(struct transaction *t, struct verdict *v)
 		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_MAIL,
 		    "not all recipients are waiting");
 		v->cut_short = true; /* the relay is not to blame */
-	} else if (envelope(t, v)) {
-		body(t, v);
-		settle_accepted(t, v);
-	} else {
-		send_nothing(t);
-		t->left_open = true;
+	} else if (drop_unspeakable(t, v)) {
+		run_dialogue(t, v);
 	}
 	if (speaks_of_itself(v))
 		message_forget_results(t->message);

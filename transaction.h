@@ -23,6 +23,7 @@ struct transaction {
 
 	struct recipient **recipients; /* NULL: has left it */
 	size_t count;
+	bool utf8;              /* MAIL says SMTPUTF8 */
 	bool data_asked;        /* DATA went with the envelope */
 	struct answer *answers; /* to MAIL, each RCPT, DATA */
 };

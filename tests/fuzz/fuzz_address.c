@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Addresses from bytes of any kind. What is taken has no control byte, is
- * taken again when it comes back, and is a piece of the input, byte for byte.
- * From a list, where blanks and comments inside an address are left out, its
- * bytes stand in the input in the same order, each mailbox behind the one
- * before.
+ * Addresses from bytes of any kind. What is taken has no control character, is
+ * whole characters only, is taken again when it comes back, and is a piece of
+ * the input, byte for byte. From a list, where blanks and comments inside an
+ * address are left out, its bytes stand in the input in the same order, each
+ * mailbox behind the one before.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 
 #include "address.h"
 #include "buf.h"
+#include "utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -25,10 +26,18 @@ require(bool holds)
 static void
 require_clean(const char *s, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		require(s[i] >= ' ' && s[i] <= '~');
+	enum address_status status = ADDRESS_OK;
+
+	for (size_t i = 0, bytes; i < len; i += bytes) {
+		uint32_t c = 0;
+
+		bytes = utf8_read(s + i, len - i, &c);
+		require(bytes && c >= ' ' && (c < 0x7f || c > 0x9f));
+		if (bytes > 1)
+			status = ADDRESS_UTF8;
+	}
 	require(len > 0 && len <= 254 && s[0] != '-');
-	require(address_check(s, len) == ADDRESS_OK);
+	require(address_check(s, len) == status);
 }
 
 /* A mailbox between brackets is the same mailbox. */
@@ -39,8 +48,8 @@ require_path(const char *s, size_t len)
 	size_t used = 0;
 
 	buf_addf(&path, "<%.*s>X", (int)len, s);
-	require(address_path(path.data, path.len, &again, &used) ==
-	    ADDRESS_OK);
+	require(address_is_good(address_path(path.data, path.len, &again,
+	    &used)));
 	require(used == len + 2 && again.len == len);
 	require(!memcmp(again.data, s, len));
 	buf_free(&path);
@@ -50,7 +59,7 @@ require_path(const char *s, size_t len)
 static void
 fuzz_check(const char *s, size_t len)
 {
-	if (address_check(s, len) != ADDRESS_OK)
+	if (!address_is_good(address_check(s, len)))
 		return;
 	require_clean(s, len);
 	require_path(s, len);
@@ -63,7 +72,7 @@ fuzz_path(const char *s, size_t len)
 	size_t used = SIZE_MAX, end;
 	enum address_status status = address_path(s, len, &mailbox, &used);
 
-	if (status == ADDRESS_OK || status == ADDRESS_EMPTY) {
+	if (address_is_good(status) || status == ADDRESS_EMPTY) {
 		require(used <= len && used >= mailbox.len);
 		require((status == ADDRESS_EMPTY) == (mailbox.len == 0));
 		end = used - (s[used - 1] == '>');
@@ -76,7 +85,7 @@ fuzz_path(const char *s, size_t len)
 	}
 	if (status == ADDRESS_EMPTY)
 		require(s[used - 2] == '<' && s[used - 1] == '>');
-	if (status == ADDRESS_OK) {
+	if (address_is_good(status)) {
 		require_clean(mailbox.data, mailbox.len);
 		require_path(mailbox.data, mailbox.len);
 		address_is_qualified(mailbox.data);

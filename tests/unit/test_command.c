@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The arguments of MAIL and RCPT: cases SE-25 to SE-30, with what SE-19, SE-21
- * to SE-24, CL-02 and CL-38 ask of the addresses in them.
+ * to SE-24, CL-02 and CL-38 ask of the addresses and of the xtext in them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -191,12 +191,164 @@ static const struct command_case mail_cases[] = {
 	{"FROM:<a@b> FOO=BAR SIZE=1", "555"},
 	{"FROM:<a@b> SIZ=1", "555"},
 	{"FROM:<a@b> SIZES=1", "555"},
-	{"FROM:<a@b> SMTPUTF8", "555"},
 	{"FROM:<a@b> RET=HDRS", "555"},
+	{"FROM:<a@b> ENVID=x", "555"},
 	{"FROM:<a@b> ENVID=+0A", "555"},
+	{"FROM:<a@b> NOTIFY=NEVER", "555"},
 	{"FROM:<a@b> AUTH=<>", "555"},
 	{"FROM:<a@b> AUTH=x+0Ay+0A", "555"},
 	{"FROM:<a@b> <c@d>", "555"},
+};
+
+/* With DSN offered; the rest of the result is as describe() has it. */
+static const struct command_case mail_wishes[] = {
+	{"FROM:<a@b>", "a@b"},
+	/* RET */
+	{"FROM:<a@b> RET=FULL", "a@b ret F"},
+	{"FROM:<a@b> ret=hdrs", "a@b ret H"},
+	{"FROM:<> RET=HDRS", " ret H"},
+	{"FROM:<a@b> RET", "501"},
+	{"FROM:<a@b> RET=", "501"},
+	{"FROM:<a@b> RET=HDR", "501"},
+	{"FROM:<a@b> RET=FULLY", "501"},
+	{"FROM:<a@b> RET=FULL,HDRS", "501"},
+	{"FROM:<a@b> RET=FULL RET=FULL", "501"},
+	{"FROM:<a@b> RET=FULL ret=HDRS", "501"},
+	/* ENVID */
+	{"FROM:<a@b> ENVID=QQ314159", "a@b id QQ314159"},
+	{"FROM:<a@b> envid=a+2Bb+3D+20", "a@b id a+2Bb+3D+20"},
+	{"FROM:<a@b> ENVID=-", "a@b id -"},
+	{"FROM:<a@b> ENVID=!~<>;\"", "a@b id !~<>;\""},
+	{"FROM:<a@b> ENVID=" LETTERS_60 LETTERS_30 "0123456789",
+	    "a@b id " LETTERS_60 LETTERS_30 "0123456789"},
+	{"FROM:<a@b> ENVID=" LETTERS_60 LETTERS_30 "01234567890", "501"},
+	{"FROM:<a@b> ENVID", "501"},
+	{"FROM:<a@b> ENVID=", "501"},
+	{"FROM:<a@b> ENVID=a=b", "501"},
+	{"FROM:<a@b> ENVID=a+", "501"},
+	{"FROM:<a@b> ENVID=a+4", "501"},
+	{"FROM:<a@b> ENVID=a+4 1", "501"},
+	{"FROM:<a@b> ENVID=a+4G", "501"},
+	{"FROM:<a@b> ENVID=a+G4", "501"},
+	{"FROM:<a@b> ENVID=a++41", "501"},
+	{"FROM:<a@b> ENVID=a+2b", "501"},
+	{"FROM:<a@b> ENVID=+0A", "501"},
+	{"FROM:<a@b> ENVID=x+0D+0Ay", "501"},
+	{"FROM:<a@b> ENVID=+00", "501"},
+	{"FROM:<a@b> ENVID=+1F", "501"},
+	{"FROM:<a@b> ENVID=+7F", "501"},
+	{"FROM:<a@b> ENVID=+80", "501"},
+	{"FROM:<a@b> ENVID=+C3+A9", "501"},
+	{"FROM:<a@b> ENVID=\xc3\xa9", "501"},
+	{"FROM:<a@b> SMTPUTF8 ENVID=\xc3\xa9", "501"},
+	{"FROM:<a@b> ENVID=a\x7f", "501"},
+	{"FROM:<a@b> ENVID=a\tb", "501"},
+	{"FROM:<a@b> ENVID=x ENVID=x", "501"},
+	/* SMTPUTF8 */
+	{"FROM:<a@b> SMTPUTF8", "a@b utf8"},
+	{"FROM:<a@b> smtputf8", "a@b utf8"},
+	{"FROM:<> SMTPUTF8", " utf8"},
+	{"FROM:<\xc3\xa9@b> SMTPUTF8", "\xc3\xa9@b utf8"},
+	{"FROM:<a@\xc3\xa9> BODY=8BITMIME SMTPUTF8", "a@\xc3\xa9 utf8"},
+	{"FROM:<\xc3\xa9@b> BODY=8BITMIME", "553"},
+	{"FROM:<\xff@b> SMTPUTF8", "553"},
+	{"FROM:<\xc0\x8a@b> SMTPUTF8", "553"},
+	{"FROM:<\xed\xa0\x80@b> SMTPUTF8", "553"},
+	{"FROM:<\xc2\x85@b> SMTPUTF8", "501"},
+	{"FROM:<a@b> SMTPUTF8=", "501"},
+	{"FROM:<a@b> SMTPUTF8=1", "501"},
+	{"FROM:<a@b> SMTPUTF8 SMTPUTF8", "501"},
+	{"FROM:<a@b> SMTPUTF", "555"},
+	{"FROM:<a@b> SMTPUTF88", "555"},
+	/* all of them, and what belongs to RCPT */
+	{"FROM:<a@b> ENVID=x SMTPUTF8 RET=FULL SIZE=1 BODY=7BIT",
+	    "a@b ret F id x utf8"},
+	{"FROM:<a@b> NOTIFY=NEVER", "555"},
+	{"FROM:<a@b> ORCPT=rfc822;x", "555"},
+	{"FROM:<a@b> AUTH=<>", "555"},
+	{"FROM:<a@b> AUTH=x+0Ay+0A", "555"},
+};
+
+#define LETTERS_480 LETTERS_60 LETTERS_60 LETTERS_60 LETTERS_60 LETTERS_60 \
+	LETTERS_60 LETTERS_60 LETTERS_60
+
+static const struct command_case rcpt_wishes[] = {
+	{"TO:<a@b>", "a@b"},
+	/* NOTIFY */
+	{"TO:<a@b> NOTIFY=NEVER", "a@b notify 1"},
+	{"TO:<a@b> notify=never", "a@b notify 1"},
+	{"TO:<a@b> NOTIFY=SUCCESS", "a@b notify 2"},
+	{"TO:<a@b> NOTIFY=FAILURE", "a@b notify 4"},
+	{"TO:<a@b> NOTIFY=DELAY", "a@b notify 8"},
+	{"TO:<a@b> NOTIFY=SUCCESS,FAILURE,DELAY", "a@b notify 14"},
+	{"TO:<a@b> NOTIFY=delay,Failure", "a@b notify 12"},
+	{"TO:<a@b> NOTIFY=DELAY,DELAY", "a@b notify 8"},
+	{"TO:<a@b> NOTIFY", "501"},
+	{"TO:<a@b> NOTIFY=", "501"},
+	{"TO:<a@b> NOTIFY=,", "501"},
+	{"TO:<a@b> NOTIFY=DELAY,", "501"},
+	{"TO:<a@b> NOTIFY=,DELAY", "501"},
+	{"TO:<a@b> NOTIFY=DELAY,,FAILURE", "501"},
+	{"TO:<a@b> NOTIFY=DELAY;FAILURE", "501"},
+	{"TO:<a@b> NOTIFY=NEVER,FAILURE", "501"},
+	{"TO:<a@b> NOTIFY=FAILURE,NEVER", "501"},
+	{"TO:<a@b> NOTIFY=NEVE", "501"},
+	{"TO:<a@b> NOTIFY=NEVERS", "501"},
+	{"TO:<a@b> NOTIFY=ALWAYS", "501"},
+	{"TO:<a@b> NOTIFY=NEVER NOTIFY=NEVER", "501"},
+	/* ORCPT */
+	{"TO:<a@b> ORCPT=rfc822;c@d", "a@b original rfc822;c@d"},
+	{"TO:<a@b> orcpt=X-400;a+3Db+2B", "a@b original X-400;a+3Db+2B"},
+	{"TO:<a@b> ORCPT=rfc822;a;b", "a@b original rfc822;a;b"},
+	{"TO:<a@b> ORCPT=rfc822;+22a+20b+22@c",
+	    "a@b original rfc822;+22a+20b+22@c"},
+	{"TO:<a@b> ORCPT=rfc822;" LETTERS_480 "0123456789012",
+	    "a@b original rfc822;" LETTERS_480 "0123456789012"},
+	{"TO:<a@b> ORCPT=rfc822;" LETTERS_480 "01234567890123", "501"},
+	{"TO:<a@b> ORCPT", "501"},
+	{"TO:<a@b> ORCPT=", "501"},
+	{"TO:<a@b> ORCPT=a@b", "501"},
+	{"TO:<a@b> ORCPT=rfc822;", "501"},
+	{"TO:<a@b> ORCPT=;a@b", "501"},
+	{"TO:<a@b> ORCPT=rfc 822;a@b", "501"},
+	{"TO:<a@b> ORCPT=rfc/822;a@b", "501"},
+	{"TO:<a@b> ORCPT=rfc822;x+0Ay", "501"},
+	{"TO:<a@b> ORCPT=rfc822;x+0ay", "501"},
+	{"TO:<a@b> ORCPT=rfc822;x+", "501"},
+	{"TO:<a@b> ORCPT=rfc822;+C3+A9@b", "501"},
+	{"TO:<a@b> ORCPT=rfc822;a=b", "501"},
+	{"TO:<a@b> ORCPT=rfc822;\xc3\xa9@b", "501"},
+	{"TO:<a@b> ORCPT=utf-8;\xc3\xa9@b", "501"},
+	{"TO:<a@b> ORCPT=utf-8;\\x{E9}@b", "a@b original utf-8;\\x{E9}@b"},
+	{"TO:<a@b> ORCPT=rfc822;a ORCPT=rfc822;a", "501"},
+	/* both, and what belongs to MAIL */
+	{"TO:<a@b> ORCPT=rfc822;a NOTIFY=NEVER",
+	    "a@b notify 1 original rfc822;a"},
+	{"TO:<a@b> NOTIFY=NEVER FOO", "555"},
+	{"TO:<a@b> RET=FULL", "555"},
+	{"TO:<a@b> ENVID=x", "555"},
+	{"TO:<a@b> SMTPUTF8", "555"},
+	{"TO:<a@b> SIZE=1", "555"},
+	{"TO:<\xc3\xa9@b>", "553"},
+	{"TO:<> NOTIFY=NEVER", "501"},
+};
+
+/* And MAIL has said SMTPUTF8. */
+static const struct command_case rcpt_utf8_cases[] = {
+	{"TO:<a@b>", "a@b utf8"},
+	{"TO:<\xc3\xa9@\xc3\xa9> NOTIFY=NEVER", "\xc3\xa9@\xc3\xa9 notify 1 "
+	    "utf8"},
+	{"TO:<a@b> ORCPT=utf-8;\xc3\xa9@b",
+	    "a@b original utf-8;\xc3\xa9@b utf8"},
+	{"TO:<a@b> ORCPT=UTF-8;\xc3\xa9+2B@b",
+	    "a@b original UTF-8;\xc3\xa9+2B@b utf8"},
+	{"TO:<a@b> ORCPT=utf-8;\xe9@b", "501"},
+	{"TO:<a@b> ORCPT=utf-8;\xc2\x85@b", "501"},
+	{"TO:<a@b> ORCPT=utf-8;+C3+A9@b", "501"},
+	{"TO:<a@b> ORCPT=rfc822;\xc3\xa9@b", "501"},
+	{"TO:<a@b> ORCPT=\xc3\xa9;a@b", "501"},
+	{"TO:<\xe9@b>", "553"},
+	{"TO:<a\xc2\x9f@b>", "501"},
 };
 
 static const struct command_case rcpt_cases[] = {
@@ -213,28 +365,76 @@ static const struct command_case rcpt_cases[] = {
 	{"TO:<a@b> <c@d>", "555"},
 };
 
+/* All that was said, as text that the caller frees. */
+static char *
+describe(const struct command *c)
+{
+	struct buf out = {0};
+
+	buf_adds(&out, buf_text(&c->mailbox));
+	if (c->returns)
+		buf_addf(&out, " ret %c", c->returns);
+	if (c->envelope_id.len)
+		buf_addf(&out, " id %s", c->envelope_id.data);
+	if (c->notify)
+		buf_addf(&out, " notify %u", c->notify);
+	if (c->original.len)
+		buf_addf(&out, " original %s", c->original.data);
+	if (c->utf8)
+		buf_adds(&out, " utf8");
+	return buf_take(&out);
+}
+
 /* Runs one command on a copy that a sanitizer guards, and compares. */
 static void
-check_command(bool mail, const char *text, const char *result)
+check_with(struct command c, bool mail, const char *text, const char *result)
 {
 	char *arguments = xstrdup(text);
-	uint64_t size;
-	struct buf mailbox = {0};
-	const char *refusal = mail
-	    ? command_mail(arguments, MAX_MESSAGE, &size, &mailbox)
-	    : command_rcpt(arguments, &mailbox);
+	const char *refusal = mail ? command_mail(&c, arguments)
+				   : command_rcpt(&c, arguments);
 	bool refused = strlen(result) == 3 && strspn(result, "0123456789") == 3;
+	char *said = describe(&c);
 
 	if (!refused && refusal)
 		fail_msg("%.80s is refused with %s", text, refusal);
 	if (!refused)
-		assert_string_equal(buf_text(&mailbox), result);
+		assert_string_equal(said, result);
 	else if (!refusal)
-		fail_msg("%.80s is taken as \"%s\"", text, buf_text(&mailbox));
+		fail_msg("%.80s is taken as \"%s\"", text, said);
 	else if (strncmp(refusal, result, 3) != 0 || refusal[4] != '5')
 		fail_msg("%.80s is refused with %s", text, refusal);
-	buf_free(&mailbox);
+	command_free(&c);
+	free(said);
 	free(arguments);
+}
+
+/* Without DSN. */
+static void
+check_command(bool mail, const char *text, const char *result)
+{
+	check_with((struct command){.max_message = MAX_MESSAGE}, mail, text,
+	    result);
+}
+
+static void
+test_wishes(void **state)
+{
+	const struct command dsn = {.max_message = MAX_MESSAGE, .dsn = true};
+	const struct command utf8 = {.dsn = true, .utf8 = true};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(mail_wishes); i++)
+		check_with(dsn, true, mail_wishes[i].arguments,
+		    mail_wishes[i].result);
+	for (size_t i = 0; i < COUNT(rcpt_wishes); i++)
+		check_with(dsn, false, rcpt_wishes[i].arguments,
+		    rcpt_wishes[i].result);
+	for (size_t i = 0; i < COUNT(rcpt_utf8_cases); i++)
+		check_with(utf8, false, rcpt_utf8_cases[i].arguments,
+		    rcpt_utf8_cases[i].result);
+	/* SMTPUTF8 is no part of DSN */
+	check_command(true, "FROM:<\xc3\xa9@b> SMTPUTF8",
+	    "\xc3\xa9@b utf8");
 }
 
 static void
@@ -290,18 +490,17 @@ test_size_limits(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct buf line = {0}, mailbox = {0};
+		struct command c = {.max_message = cases[i].limit};
+		struct buf line = {0};
 		const char *refusal;
-		uint64_t size;
 
 		buf_addf(&line, "FROM:<a@b> SIZE=%s", cases[i].size);
-		refusal = command_mail(line.data, cases[i].limit, &size,
-		    &mailbox);
+		refusal = command_mail(&c, line.data);
 		assert_int_equal(refusal == NULL, cases[i].taken);
 		if (refusal)
 			assert_memory_equal(refusal, "552 5.3.4 ", 10);
 		buf_free(&line);
-		buf_free(&mailbox);
+		command_free(&c);
 	}
 }
 
@@ -349,6 +548,7 @@ main(void)
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_mail),
 		cmocka_unit_test(test_rcpt),
+		cmocka_unit_test(test_wishes),
 		cmocka_unit_test(test_size_limits),
 		cmocka_unit_test(test_long),
 	};

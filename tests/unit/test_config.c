@@ -174,6 +174,8 @@ test_defaults(void **state)
 	assert_null(c->queue.directory);
 	assert_false(c->queue.commit_first);
 	assert_int_equal(c->queue.direct_wait, 10000);
+	assert_null(c->queue.bounce_to);
+	assert_null(c->queue.bounce_from);
 	run_end(&run);
 	assert_null(run.config.upstreams);
 }
@@ -285,6 +287,27 @@ test_every_key(void **state)
 	assert_true(c->listen.reject_bare_newline);
 	assert_null(c->queue.directory);
 	assert_int_equal(c->queue.direct_wait, 3000);
+	run_end(&run);
+}
+
+/* Those that mean nothing without a directory. */
+static void
+test_queue_keys(void **state)
+{
+	struct run run = run_good(RELAY "[queue]\ndirectory = /spool\n"
+	    "delivery = queue\nlifetime = 60s\nretry_max = 1d\n"
+	    "bounce_to = \"the boss\"@example.com\n"
+	    "bounce_from = bounces+a@[192.0.2.1]\n", NULL);
+	const struct queue_config *q = &run.config.queue;
+
+	(void)state;
+	assert_int_equal(run.config.warnings.len, 0);
+	assert_string_equal(q->directory, "/spool");
+	assert_true(q->commit_first);
+	assert_int_equal(q->lifetime, 60000);
+	assert_int_equal(q->retry_max, 86400000);
+	assert_string_equal(q->bounce_to, "\"the boss\"@example.com");
+	assert_string_equal(q->bounce_from, "bounces+a@[192.0.2.1]");
 	run_end(&run);
 }
 
@@ -456,9 +479,14 @@ static const struct refusal refusals[] = {
 	{RELAY "[listen]\nmax_clients_per_address = 1\n",
 	    "not supported by this version"},
 	{RELAY "[listen]\nclient_rate = 1\n", "not supported by this version"},
-	{RELAY "[queue]\nbounce_to = a@b\n", "not supported by this version"},
-	{RELAY "[queue]\nbounce_to = x\n", "not supported by this version"},
-	{RELAY "[queue]\nbounce_from = x\n", "not supported by this version"},
+	{RELAY "[queue]\nbounce_to = root\n", "[queue] bounce_to = \"root\": "
+	    "has no domain; write one behind an @\n"},
+	{RELAY "[queue]\nbounce_from = <>\n", "is not an address such as "
+	    "postmaster@example.com\n"},
+	{RELAY "[queue]\nbounce_from = a@b, c@d\n", "is not an address"},
+	{RELAY "[queue]\nbounce_from = A <a@b>\n", "is not an address"},
+	{RELAY "[queue]\nbounce_to = -a@b\n", "is not an address"},
+	{RELAY "[queue]\nbounce_to = \xc3\xa9@b\n", "is not an address"},
 	{RELAY "[identity]\ndomain = x\nfrom = y\n", "test.conf:5: [identity] "
 	    "is not supported by this version"},
 	{RELAY "[staging]\n", "[staging] is not supported by this version"},
@@ -694,6 +722,10 @@ static const struct refusal warnings[] = {
 	{RELAY "[listen]\naddress = [::ffff:127.0.0.1]:25\n", NULL},
 	{RELAY "[queue]\ndirectory = /var/spool/smarthost\n", NULL},
 	{RELAY "[queue]\ndirectory = none\n", NULL},
+	{RELAY "[queue]\nbounce_to = a@b\n", "[queue] bounce_to: there is no "
+	    "queue directory, so no notice is ever made\n"},
+	{RELAY "[queue]\nbounce_from = a@b\n", "[queue] bounce_from: there is "
+	    "no queue directory"},
 };
 
 static void
@@ -1049,7 +1081,7 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_LISTEN_ALOW=x"}, "SMARTHOST_LISTEN_ALOW: unknown key; the "
 	    "nearest one is allow"},
 	{{"SMARTHOST_QUEUE_X=x"}, "SMARTHOST_QUEUE_X: unknown key"},
-	{{"SMARTHOST_QUEUE_BOUNCE_TO=x"}, "SMARTHOST_QUEUE_BOUNCE_TO: not "
+	{{"SMARTHOST_LISTEN_CLIENT_RATE=x"}, "SMARTHOST_LISTEN_CLIENT_RATE: not "
 	    "supported by this version"},
 	{{"SMARTHOST_IDENTITY_DOMAIN=x"}, "SMARTHOST_IDENTITY_DOMAIN: not "
 	    "supported by this version"},
@@ -1454,6 +1486,7 @@ main(void)
 		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_queue_keys),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_preset),
 		cmocka_unit_test(test_provider_table),

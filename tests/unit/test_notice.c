@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Delivery status notifications: who is told (UX-49, UX-50), what of (UX-51),
- * and that nothing that comes from elsewhere (CL-40) breaks their form.
+ * as the sender has asked for it (RFC 3461), and that nothing that comes from
+ * elsewhere (CL-38, CL-40) breaks their form.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 
 #include "clock.h"
+#include "digest.h"
 #include "header.h"
 #include "message.h"
 #include "notice.h"
@@ -73,6 +75,18 @@ struct part {
 	size_t len;
 	const char *content;
 	size_t content_len;
+};
+
+/* What is not the same in every notice. */
+struct form {
+	const char *from, *subject, *types[PARTS];
+};
+
+static const struct form usual = {
+	"\"Mail Delivery System\" <MAILER-DAEMON@host.example>",
+	"Undelivered Mail Returned to Sender",
+	{"text/plain; charset=us-ascii", "message/delivery-status",
+	    "text/rfc822-headers"},
 };
 
 struct parsed {
@@ -239,16 +253,27 @@ add_whole(const struct message *n, struct buf *out)
 	assert_int_equal(message_size(n), out->len);
 }
 
-static void
-check_types(const struct parsed *p, bool eight_bit)
+static bool
+has_eight_bit(const struct part *part)
 {
-	static const char *const types[] = {"text/plain; charset=us-ascii",
-		"message/delivery-status", "text/rfc822-headers"};
+	for (size_t i = 0; i < part->content_len; i++)
+		if ((unsigned char)part->content[i] >= 0x80)
+			return true;
+	return false;
+}
+
+/* 8-bit parts are declared as that, and so is the whole. */
+static void
+check_types(const struct parsed *p, const char *const types[PARTS],
+    bool eight_bit)
+{
+	bool any = false;
 
 	for (size_t i = 0; i < PARTS; i++) {
 		const struct part *part = &p->parts[i];
-		bool declared = eight_bit && i == 2;
+		bool declared = has_eight_bit(part);
 
+		any = any || declared;
 		check_value(part->start, part->len, "Content-Type", types[i]);
 		assert_int_equal(header_count(part->start, part->len,
 		    "Content-Transfer-Encoding"), declared);
@@ -258,11 +283,12 @@ check_types(const struct parsed *p, bool eight_bit)
 		check_fields(part->start, part->len);
 		check_lines(part->content, part->content_len, declared);
 	}
+	assert_int_equal(any, eight_bit);
 }
 
 /* Whatever it is about, a notice has this form. */
 static void
-parse(struct parsed *p, const struct message *n)
+parse_as(struct parsed *p, const struct message *n, const struct form *form)
 {
 	const struct buf *h = &n->header;
 	char *id = xasprintf("<%s@%s>", n->id, host);
@@ -271,12 +297,10 @@ parse(struct parsed *p, const struct message *n)
 	assert_non_null(n);
 	add_whole(n, &p->text);
 	check_lines(p->text.data, p->text.len, n->eight_bit);
-	check_lines(h->data, h->len, false);
+	check_lines(h->data, h->len, n->utf8);
 	check_fields(h->data, h->len);
-	check_value(h->data, h->len, "From",
-	    "\"Mail Delivery System\" <MAILER-DAEMON@host.example>");
-	check_value(h->data, h->len, "Subject",
-	    "Undelivered Mail Returned to Sender");
+	check_value(h->data, h->len, "From", form->from);
+	check_value(h->data, h->len, "Subject", form->subject);
 	check_value(h->data, h->len, "Message-ID", id);
 	check_value(h->data, h->len, "Auto-Submitted", "auto-replied");
 	check_value(h->data, h->len, "MIME-Version", "1.0");
@@ -285,8 +309,14 @@ parse(struct parsed *p, const struct message *n)
 	    "Content-Transfer-Encoding"), n->eight_bit);
 	read_boundary(p, n);
 	parse_body(p, h->len);
-	check_types(p, n->eight_bit);
+	check_types(p, form->types, n->eight_bit);
 	free(id);
+}
+
+static void
+parse(struct parsed *p, const struct message *n)
+{
+	parse_as(p, n, &usual);
 }
 
 /* The groups of fields of the second part: 0 is about the message, the others
@@ -528,7 +558,14 @@ check_reader(const struct reader_case *t, size_t number)
 	if (!n != !t->reader)
 		fail_msg("case %zu: %s notice", number, n ? "a" : "no");
 	if (n) {
-		parse(&p, n);
+		char *from = xasprintf("\"Mail Delivery System\" <%s>",
+		    t->bounce_from ? t->bounce_from
+				   : "MAILER-DAEMON@host.example");
+		struct form form = usual;
+
+		form.from = from;
+		parse_as(&p, n, &form);
+		free(from);
 		assert_int_equal(n->recipient_count, 1);
 		assert_string_equal(n->recipients[0].address, t->reader);
 		check_value(n->header.data, n->header.len, "To", t->reader);
@@ -1073,6 +1110,460 @@ test_boundary(void **state)
 	}
 }
 
+/* --- What the sender asks for -------------------------------------------- */
+
+/* Who wants to hear of a failure, and who does not. */
+static void
+test_notify(void **state)
+{
+	static const struct {
+		unsigned notify;
+		bool told;
+	} cases[] = {
+		{NOTIFY_UNSAID, true},
+		{NOTIFY_NEVER, false},
+		{NOTIFY_SUCCESS, false},
+		{NOTIFY_FAILURE, true},
+		{NOTIFY_DELAY, false},
+		{NOTIFY_SUCCESS | NOTIFY_DELAY, false},
+		{NOTIFY_SUCCESS | NOTIFY_FAILURE, true},
+		{NOTIFY_SUCCESS | NOTIFY_FAILURE | NOTIFY_DELAY, true},
+	};
+	struct message *all = usual_message(), *n;
+	const char *start;
+	struct parsed p;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct message *m = usual_message();
+
+		add_refused(m, 1);
+		m->recipients[0].notify = cases[i].notify;
+		n = notice_make(m, &plain);
+		assert_int_equal(n != NULL, cases[i].told);
+		message_free(n);
+		message_free(m);
+		add_refused(all, 1);
+		all->recipients[i].notify = cases[i].notify;
+	}
+	n = notice_make(all, &plain);
+	parse(&p, n);
+	assert_int_equal(find_group(&p, 0, &start, &len), 1 + 4);
+	assert_int_equal(count_lines(&p.parts[0], "<"), 1 + 4);
+	parsed_free(&p);
+	message_free(n);
+	message_free(all);
+}
+
+static const struct form returned_whole = {
+	"\"Mail Delivery System\" <MAILER-DAEMON@host.example>",
+	"Undelivered Mail Returned to Sender",
+	{"text/plain; charset=us-ascii", "message/delivery-status",
+	    "message/rfc822"},
+};
+
+static void
+check_third_part(const struct parsed *p, const char *content)
+{
+	assert_int_equal(p->parts[2].content_len, strlen(content));
+	assert_memory_equal(p->parts[2].content, content, strlen(content));
+}
+
+/* RET=FULL: all of it if it is small enough and can be read. */
+static void
+test_return(void **state)
+{
+	(void)state;
+	for (char returns = 'F'; returns; returns = returns == 'F' ? 'H' : 0) {
+		struct message *m = usual_message(), *n;
+		struct parsed p;
+
+		m->returns = returns;
+		add_refused(m, 1);
+		n = notice_make(m, &plain);
+		parse_as(&p, n, returns == 'F' ? &returned_whole : &usual);
+		check_third_part(&p, returns == 'F'
+			? "Subject: x\r\n\r\nSECRET BODY\r\n"
+			: "Subject: x\r\n");
+		assert_int_equal(count_lines(&p.parts[0], "address stands the "
+		    "last reply about it. The message is\r\n"),
+		    returns == 'F');
+		parsed_free(&p);
+		message_free(n);
+		message_free(m);
+	}
+}
+
+static void
+test_return_size(void **state)
+{
+	(void)state;
+	for (size_t size = 49999; size <= 50001; size++) {
+		struct message *m = usual_message(), *n;
+		struct parsed p;
+
+		m->returns = 'F';
+		while (message_size(m) < size - 100)
+			assert_true(body_write(&m->body, BYTES("x\r\n")));
+		while (message_size(m) < size - 2)
+			assert_true(body_write(&m->body, "x", 1));
+		assert_true(body_write(&m->body, "\r\n", 2));
+		add_refused(m, 1);
+		n = notice_make(m, &plain);
+		parse_as(&p, n, size <= 50000 ? &returned_whole : &usual);
+		assert_int_equal(p.parts[2].content_len,
+		    size <= 50000 ? size : strlen("Subject: x\r\n"));
+		parsed_free(&p);
+		message_free(n);
+		message_free(m);
+	}
+}
+
+/* Its body is 8-bit, has our boundary in it, and NULs and bare line ends from
+ * a damaged file. */
+static void
+test_return_odd_body(void **state)
+{
+	struct message *m = usual_message(), *n;
+	struct parsed p;
+
+	(void)state;
+	strcpy(m->id, "f");
+	m->returns = 'F';
+	assert_true(body_write(&m->body,
+	    BYTES("--=_f_0\r\n.\r\n\xe4\0\na\rb")));
+	add_refused(m, 1);
+	n = notice_make(m, &plain);
+	parse_as(&p, n, &returned_whole);
+	check_third_part(&p, "Subject: x\r\n\r\nSECRET BODY\r\n--=_f_0\r\n.\r\n"
+	    "\xe4?\r\na b\r\n");
+	assert_true(n->eight_bit);
+	parsed_free(&p);
+	message_free(n);
+	message_free(m);
+}
+
+/* Half of the body can be read: then none of it is in the notice. */
+static void
+test_return_unreadable(void **state)
+{
+	struct message *m = usual_message(), *n;
+	FILE *file = tmpfile();
+	struct parsed p;
+
+	(void)state;
+	assert_non_null(file);
+	fprintf(file, "%020000d", 0);
+	fflush(file);
+	assert_true(body_use_file(&m->body, fileno(file), 0, 30000));
+	fclose(file);
+	m->returns = 'F';
+	add_refused(m, 1);
+	n = notice_make(m, &plain);
+	parse(&p, n);
+	check_third_part(&p, "Subject: x\r\n");
+	parsed_free(&p);
+	message_free(n);
+	message_free(m);
+}
+
+/* xtext comes out as what it stands for, and never as more than a line. */
+static void
+test_envelope_id(void **state)
+{
+	static const struct {
+		const char *xtext, *text;
+	} cases[] = {
+		{"QQ314159", "QQ314159"},
+		{"a+2Bb+3D+22c+20d+22", "a+b=\"c d\""},
+		/* from a damaged file */
+		{"a+0D+0AX:+20y+00\r\n", "a??X: y???"},
+		{"+4", "+4"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct message *m = usual_message(), *n;
+		struct parsed p;
+
+		m->envelope_id = xstrdup(cases[i].xtext);
+		add_refused(m, 1);
+		n = notice_make(m, &plain);
+		parse(&p, n);
+		check_group(&p, 0, "Original-Envelope-Id", cases[i].text);
+		parsed_free(&p);
+		message_free(n);
+		message_free(m);
+	}
+}
+
+static void
+test_original_recipient(void **state)
+{
+	static const struct {
+		const char *original, *field;
+	} cases[] = {
+		{NULL, NULL},
+		{"rfc822;o@x", "rfc822; o@x"},
+		{"rfc822;a+2Bb+3Dc@x", "rfc822; a+b=c@x"},
+		{"RFC822;+22a;+20b+22@x", "RFC822; \"a; b\"@x"},
+		{"X-400;/c+3Dus", "X-400; /c=us"},
+		{"utf-8;\\x{E9}@x", "utf-8; \\x{E9}@x"},
+		/* from a damaged file */
+		{"rfc822;a+0D+0AAction:+20delivered",
+		    "rfc822; a??Action: delivered"},
+		{"x\r\nX;\xe9\xff", "x??X; ??"},
+		{"o@x", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct message *m = usual_message(), *n;
+		struct parsed p;
+
+		add_refused(m, 1);
+		if (cases[i].original)
+			m->recipients[0].original = xstrdup(cases[i].original);
+		n = notice_make(m, &plain);
+		parse(&p, n);
+		check_group(&p, 1, "Original-Recipient", cases[i].field);
+		check_group(&p, 1, "Final-Recipient", "rfc822; r0@x.example");
+		parsed_free(&p);
+		message_free(n);
+		message_free(m);
+	}
+}
+
+/* --- UTF-8 (RFC 6533) ---------------------------------------------------- */
+
+#define U "\xc3\xa9"
+
+struct utf8_case {
+	const char *sender, *recipient, *original, *header;
+	bool asked;          /* for SMTPUTF8 */
+	char returns;
+	const char *types[PARTS];
+	bool utf8;           /* the notice is for an address in UTF-8 */
+};
+
+#define TEXT "text/plain; charset=us-ascii"
+#define TEXT_UTF8 "text/plain; charset=utf-8"
+#define STATUS "message/delivery-status"
+#define STATUS_UTF8 "message/global-delivery-status"
+
+static const struct utf8_case utf8_cases[] = {
+	{"s@x", "a@y", NULL, "A: b\r\n", true, 0,
+	    {TEXT, STATUS, "text/rfc822-headers"}, false},
+	{"s@x", U "@y", NULL, "A: b\r\n", true, 0,
+	    {TEXT_UTF8, STATUS_UTF8, "text/rfc822-headers"}, false},
+	{"s@x", "a@y", "utf-8;" U "@x", "A: b\r\n", true, 0,
+	    {TEXT, STATUS_UTF8, "text/rfc822-headers"}, false},
+	{"s@x", "a@" U, NULL, "A: " U "\r\n", true, 'H',
+	    {TEXT_UTF8, STATUS_UTF8, "message/global-headers"}, false},
+	{"s@x", "a@y", NULL, "A: " U "\r\n", true, 'F',
+	    {TEXT, STATUS, "message/global"}, false},
+	{"s@x", "a@y", NULL, "A: " U "\r\n", false, 'F',
+	    {TEXT, STATUS, "message/rfc822"}, false},
+	{U "@x", "a@y", NULL, "A: b\r\n", true, 'F',
+	    {TEXT_UTF8, STATUS, "message/rfc822"}, true},
+	{U "@" U, U "@" U, "utf-8;" U "@" U, "A: " U "\r\n", true, 'F',
+	    {TEXT_UTF8, STATUS_UTF8, "message/global"}, true},
+};
+
+static void
+check_utf8(const struct utf8_case *t, struct message *m)
+{
+	struct message *n = notice_make(m, &plain);
+	struct form form = usual;
+	char *final = xasprintf("%s; %s", strstr(t->recipient, U) ? "utf-8"
+	    : "rfc822", t->recipient);
+	struct parsed p;
+
+	memcpy(form.types, t->types, sizeof(form.types));
+	parse_as(&p, n, &form);
+	assert_int_equal(n->utf8, t->utf8);
+	assert_string_equal(n->recipients[0].address, t->sender);
+	check_value(n->header.data, n->header.len, "To", t->sender);
+	check_group(&p, 1, "Final-Recipient", final);
+	if (t->original)
+		check_group(&p, 1, "Original-Recipient",
+		    strstr(t->original, "@x") ? "utf-8; " U "@x"
+					      : "utf-8; " U "@" U);
+	parsed_free(&p);
+	free(final);
+	message_free(n);
+}
+
+static void
+test_utf8(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(utf8_cases); i++) {
+		const struct utf8_case *t = &utf8_cases[i];
+		struct message *m = message_from(t->sender, t->header,
+		    strlen(t->header));
+
+		m->utf8 = t->asked;
+		m->returns = t->returns;
+		add_result(m, t->recipient, NEVER, 553, "5.6.7 no");
+		if (t->original)
+			m->recipients[0].original = xstrdup(t->original);
+		check_utf8(t, m);
+		message_free(m);
+	}
+}
+
+/* --- Success ------------------------------------------------------------- */
+
+static const char whole_success[] =
+    "From: \"Mail Delivery System\" <MAILER-DAEMON@host.example>\r\n"
+    "To: app@host.example\r\n"
+    "Subject: Mail Handed to the Relay\r\n"
+    "Date: NOW\r\n"
+    "Message-ID: <ID@host.example>\r\n"
+    "Auto-Submitted: auto-replied\r\n"
+    "MIME-Version: 1.0\r\n"
+    "Content-Type: multipart/report; report-type=delivery-status;\r\n"
+    "\tboundary=\"=_0123_0\"\r\n"
+    "\r\n"
+    "--=_0123_0\r\n"
+    "Content-Type: text/plain; charset=us-ascii\r\n"
+    "\r\n"
+    "This is the mail system at host.example. A message from\r\n"
+    "<app@host.example>,\r\n"
+    "accepted on ARRIVED, was handed to the relay for\r\n"
+    "the recipients below. The relay does not report success, so nothing more"
+    "\r\n"
+    "is heard of them, unless they cannot be reached. Under each address\r\n"
+    "stands the relay's reply. The header of the message is\r\n"
+    "attached; in the log it has the queue ID\r\n"
+    "0123.\r\n"
+    "\r\n"
+    "<b@x.example>\r\n"
+    "    250 2.1.5 Thanks\r\n"
+    "\r\n"
+    "<d@x.example>\r\n"
+    "    250 Thanks\r\n"
+    "\r\n"
+    "--=_0123_0\r\n"
+    "Content-Type: message/delivery-status\r\n"
+    "\r\n"
+    "Original-Envelope-Id: i+d\r\n"
+    "Reporting-MTA: dns; host.example\r\n"
+    "Arrival-Date: ARRIVED\r\n"
+    "\r\n"
+    "Original-Recipient: rfc822; o+b@x.example\r\n"
+    "Final-Recipient: rfc822; b@x.example\r\n"
+    "Action: relayed\r\n"
+    "Status: 2.1.5\r\n"
+    "Diagnostic-Code: smtp; 250 2.1.5 Thanks\r\n"
+    "Last-Attempt-Date: NOW\r\n"
+    "\r\n"
+    "Final-Recipient: rfc822; d@x.example\r\n"
+    "Action: relayed\r\n"
+    "Status: 2.0.0\r\n"
+    "Diagnostic-Code: smtp; 250 Thanks\r\n"
+    "Last-Attempt-Date: NOW\r\n"
+    "\r\n"
+    "--=_0123_0\r\n"
+    "Content-Type: text/rfc822-headers\r\n"
+    "\r\n"
+    "Subject: x\r\n"
+    "\r\n"
+    "--=_0123_0--\r\n";
+
+/* The body is not returned, whatever RET says (RFC 3461 section 4.3). */
+static void
+test_relayed(void **state)
+{
+	struct message *n, *m = usual_message();
+	struct buf expected = {0}, text = {0};
+
+	(void)state;
+	strcpy(m->id, "0123");
+	m->returns = 'F';
+	m->envelope_id = xstrdup("i+2Bd");
+	add_result(m, "a@x.example", NEVER, 550, "5.1.1 Who?");
+	add_result(m, "b@x.example", SENT, 250, "2.1.5 Thanks");
+	add_result(m, "c@x.example", SENT, 250, "2.1.5 Thanks");
+	add_result(m, "d@x.example", SENT, 250, "Thanks");
+	assert_null(notice_make_relayed(m, &plain));
+	m->recipients[1].relayed = m->recipients[3].relayed = true;
+	m->recipients[1].original = xstrdup("rfc822;o+2Bb@x.example");
+	n = notice_make_relayed(m, &plain);
+	add_whole(n, &text);
+	add_template(&expected, whole_success, m, n);
+	assert_string_equal(text.data, expected.data);
+	assert_string_equal(n->sender, "");
+	assert_string_equal(n->recipients[0].address, "app@host.example");
+	buf_free(&text);
+	buf_free(&expected);
+	message_free(n);
+	message_free(m);
+}
+
+/* The one who has asked is told, whoever is told of failures; and nobody where
+ * nobody has. */
+static void
+test_relayed_reader(void **state)
+{
+	static const struct notice_settings settings = {host, "ops@x", "b@x"};
+	struct message *n, *m = usual_message();
+
+	(void)state;
+	add_result(m, "a@x", SENT, 250, "x");
+	m->recipients[0].relayed = true;
+	n = notice_make_relayed(m, &settings);
+	assert_string_equal(n->sender, "b@x");
+	assert_string_equal(n->recipients[0].address, "app@host.example");
+	message_free(n);
+	message_set_sender(m, "");
+	assert_null(notice_make_relayed(m, &settings));
+	message_free(m);
+}
+
+/* --- Many in one --------------------------------------------------------- */
+
+/* Nobody is in it whose sender does not want to hear; addresses are as in a
+ * notice. */
+static void
+test_digest(void **state)
+{
+	static const struct {
+		const char *address, *type;
+	} cases[] = {
+		{"a@x", "text/plain; charset=us-ascii"},
+		{U "@x", "text/plain; charset=utf-8"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct message *m = usual_message(), *n;
+		struct digest *d = digest_new(&plain, cases[i].address);
+		char *line = xasprintf("    <%s>\r\n", cases[i].address);
+
+		add_result(m, cases[i].address, NEVER, 550, "5.1.1 Who?");
+		add_result(m, "silent@x", NEVER, 550, "5.1.1 Who?");
+		m->recipients[1].notify = NOTIFY_NEVER;
+		digest_add(d, m);
+		n = digest_finish(d);
+		check_value(n->header.data, n->header.len, "Content-Type",
+		    cases[i].type);
+		check_value(n->header.data, n->header.len, "To",
+		    cases[i].address);
+		assert_int_equal(header_count(n->header.data, n->header.len,
+		    "Content-Transfer-Encoding"), i);
+		assert_int_equal(n->eight_bit, i);
+		assert_int_equal(n->utf8, i);
+		assert_non_null(strstr(n->body.memory.data, line));
+		assert_null(strstr(n->body.memory.data, "silent"));
+		free(line);
+		message_free(n);
+		message_free(m);
+	}
+}
+
 /* A name without a domain is a name all the same. */
 static void
 test_unqualified_host(void **state)
@@ -1110,6 +1601,17 @@ main(void)
 		cmocka_unit_test(test_header_is_cut),
 		cmocka_unit_test(test_endless_line),
 		cmocka_unit_test(test_boundary),
+		cmocka_unit_test(test_notify),
+		cmocka_unit_test(test_return),
+		cmocka_unit_test(test_return_size),
+		cmocka_unit_test(test_return_odd_body),
+		cmocka_unit_test(test_return_unreadable),
+		cmocka_unit_test(test_envelope_id),
+		cmocka_unit_test(test_original_recipient),
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_relayed),
+		cmocka_unit_test(test_relayed_reader),
+		cmocka_unit_test(test_digest),
 		cmocka_unit_test(test_unqualified_host),
 	};
 

@@ -63,6 +63,12 @@ describe(const struct sendmail_options *o)
 		buf_addf(&out, " F=%s", o->full_name);
 	if (o->config)
 		buf_addf(&out, " C=%s", o->config);
+	if (o->notify)
+		buf_addf(&out, " N=%s", o->notify);
+	if (o->returns)
+		buf_addf(&out, " R=%s", o->returns);
+	if (o->envelope_id)
+		buf_addf(&out, " V=%s", o->envelope_id);
 	buf_addc(&out, '|');
 	for (size_t i = 0; i < o->recipient_count; i++)
 		buf_addf(&out, "%s%s", i ? "," : "", o->recipients[i]);
@@ -174,6 +180,15 @@ static const struct options_case value_cases[] = {
 	{{"sendmail", "-C", "/etc/x", "a@x"}, " C=/etc/x|a@x"},
 	{{"sendmail", "-oi", "a@x"}, "i|a@x"},
 	{{"sendmail", "-o", "i", "a@x"}, "i|a@x"},
+	{{"sendmail", "-N", "never", "a@x"}, " N=never|a@x"},
+	{{"sendmail", "-Nfailure,delay", "a@x"}, " N=failure,delay|a@x"},
+	{{"sendmail", "-tN", "success", "-i"}, "ti N=success|"},
+	{{"sendmail", "-R", "hdrs", "a@x"}, " R=hdrs|a@x"},
+	{{"sendmail", "-Rfull", "a@x"}, " R=full|a@x"},
+	{{"sendmail", "-V", "id", "a@x"}, " V=id|a@x"},
+	{{"sendmail", "-V-t", "a@x"}, " V=-t|a@x"},
+	{{"sendmail", "-N", "x", "-N", "never", "-R", "-t", "-V", ""},
+	    " N=never R=-t V=|"},
 };
 
 static void
@@ -189,8 +204,7 @@ static void
 test_ignored(void **state)
 {
 	static const char *const options[] = {
-		"-A", "-B", "-L", "-N", "-O", "-R", "-V", "-X", "-e", "-h",
-		"-p"};
+		"-A", "-B", "-L", "-O", "-X", "-e", "-h", "-p"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(options); i++) {
@@ -214,10 +228,6 @@ static const struct options_case ignored_cases[] = {
 	{{"sendmail", "-Am", "a@x"}, "|a@x"},
 	{{"sendmail", "-Ac", "a@x"}, "|a@x"},
 	{{"sendmail", "-B", "8BITMIME", "a@x"}, "|a@x"},
-	{{"sendmail", "-N", "never", "a@x"}, "|a@x"},
-	{{"sendmail", "-Nfailure,delay", "a@x"}, "|a@x"},
-	{{"sendmail", "-R", "hdrs", "a@x"}, "|a@x"},
-	{{"sendmail", "-V", "id", "a@x"}, "|a@x"},
 	{{"sendmail", "-h", "5", "a@x"}, "|a@x"},
 	{{"sendmail", "-h5", "a@x"}, "|a@x"},
 	{{"sendmail", "-em", "a@x"}, "|a@x"},

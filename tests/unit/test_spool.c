@@ -314,6 +314,9 @@ assert_same(const struct message *a, const struct message *b)
 	assert_string_equal(a->sender, b->sender);
 	assert_int_equal(a->arrived_at, b->arrived_at);
 	assert_int_equal(a->eight_bit, b->eight_bit);
+	assert_int_equal(a->owner, b->owner);
+	assert_int_equal(a->utf8, b->utf8);
+	assert_int_equal(a->returns, b->returns);
 	assert_same_bytes(&a->header, &b->header);
 	assert_same_bytes(&body_a, &body_b);
 	assert_int_equal(message_size(a), message_size(b));
@@ -434,6 +437,83 @@ odd_addresses(void **state)
 			message_add_recipient(m, odd[i]);
 		round_trip(m);
 	}
+}
+
+/* What the sender asks of notices; an ENVID may come back in another form of
+ * the same xtext. */
+static void
+what_is_asked_of_notices(void **state)
+{
+	static const struct {
+		const char *id, *back;
+	} ids[] = {
+		{NULL, NULL}, {"x", "x"}, {"-", "+2D"}, {"--", "--"},
+		{"+2D", "+2D"}, {"a+20b", "a+20b"},
+	};
+
+	(void)state;
+	for EACH (ids, i) {
+		struct message *m = make_small(), *back;
+
+		m->utf8 = i % 2;
+		m->returns = "FH"[i % 3];
+		m->owner = (uid_t)i;
+		m->envelope_id = ids[i].id ? xstrdup(ids[i].id) : NULL;
+		back = there_and_back(m);
+		if (ids[i].back)
+			assert_string_equal(back->envelope_id, ids[i].back);
+		else
+			assert_null(back->envelope_id);
+		message_free(back);
+	}
+}
+
+static void
+what_is_asked_for_each_recipient(void **state)
+{
+	static const char *const originals[] = {NULL, "rfc822;a@b",
+		"utf-8;\xc3\xa9@x", "x;-", "rfc822;+20"};
+
+	(void)state;
+	for (unsigned notify = 0; notify <= NOTIFY_ALL; notify++) {
+		struct message *m = make_small(), *back;
+		const char *original = originals[notify % COUNT(originals)];
+
+		m->recipients[1].notify = notify;
+		m->recipients[1].original = original ? xstrdup(original) : NULL;
+		back = there_and_back(m);
+		assert_int_equal(back->recipients[0].notify, 0);
+		assert_null(back->recipients[0].original);
+		assert_int_equal(back->recipients[1].notify, notify);
+		assert_false(back->recipients[1].relayed);
+		if (original)
+			assert_string_equal(back->recipients[1].original,
+			    original);
+		else
+			assert_null(back->recipients[1].original);
+		message_free(back);
+	}
+}
+
+/* What could not be read again is not taken. */
+static void
+an_endless_envelope(void **state)
+{
+	struct message *m = make_small();
+	char *original = xasprintf("rfc822;%0490d", 0);
+
+	(void)state;
+	for (int i = 0; i < 6000; i++) {
+		message_add_recipient(m, "x@example.test");
+		m->recipients[m->recipient_count - 1].original =
+		    xstrdup(original);
+	}
+	assert_false(spool_commit(spool, m));
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(count_names("queue"), 0);
+	assert_int_equal(count_names("incoming"), 0);
+	free(original);
+	message_free(m);
 }
 
 static void
@@ -1807,6 +1887,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(every_byte_in_an_address),
 		TEST(odd_addresses),
+		TEST(what_is_asked_of_notices),
+		TEST(what_is_asked_for_each_recipient),
+		TEST(an_endless_envelope),
 		TEST(every_byte_in_the_content),
 		TEST(content_that_looks_like_an_envelope),
 		TEST(every_size),

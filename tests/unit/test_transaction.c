@@ -3,8 +3,8 @@
  * One mail transaction with a scripted relay: what exactly is written, and in
  * how many writes (SO-14, SO-22 to SO-24), what is done about each answer
  * (the mail, rcpt, data, body and dot columns of the matrix; UX-01 to UX-05,
- * UX-23, UX-26 to UX-32, UX-34, UX-38), and the bytes of the content (SO-01,
- * SO-10).
+ * UX-23, UX-26 to UX-32, UX-34, UX-38), who cannot be named to the relay
+ * (SO-16), and the bytes of the content (SO-01, SO-10).
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -583,6 +583,137 @@ test_parameters(void **state)
 	}
 }
 
+#define U "\xc3\xa9"
+#define NO_UTF8 "the relay does not offer SMTPUTF8"
+
+/* An address beyond ASCII goes to nobody who has not offered SMTPUTF8. */
+static const struct run_case utf8_cases[] = {
+	{.name = "offered", .to = U "@y", .features = HAS_SMTPUTF8,
+	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)},
+	    .wire = "MAIL FROM:<s@x> SMTPUTF8\r\nRCPT TO:<" U "@y>\r\n" DATA
+		"|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "offered and not needed", .to = "a@y",
+	    .features = HAS_SMTPUTF8,
+	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "not offered, one of two", .to = U "@y a@y",
+	    .steps = {SAY(DATA "|", OK OK GO), SAY(DOT, OK)},
+	    .wire = MAIL RCPT_A DATA "|" CONTENT,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "NS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "and the other is refused", .to = "a@y " U "@y",
+	    .steps = {SAY(DATA "|", OK "450 4.2.1 wait\r\n503 no\r\n")},
+	    .wire = MAIL RCPT_A DATA "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .code = 450,
+	    .results = "LN", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET},
+	{.name = "not offered, nobody else", .to = U "@y a@" U,
+	    .wire = "",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 553,
+	    .results = "NN", .scope = SCOPE_RECIPIENT,
+	    .text = "5.6.7 <??@y>: " NO_UTF8},
+	{.name = "not offered, all or nothing", .to = "a@y " U "@y",
+	    .all_or_nothing = true, .wire = "",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 553,
+	    .results = "WN", .scope = SCOPE_RECIPIENT,
+	    .text = "5.6.7 <??@y>: " NO_UTF8},
+};
+
+static void
+test_utf8(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(utf8_cases); i++)
+		run(&utf8_cases[i], HAS_PIPELINING);
+}
+
+/* Runs one with such a sender, or with such wishes. */
+static struct buf
+run_message(struct message *m, unsigned features, const char *rcpt_reply,
+    struct verdict *v)
+{
+	struct buf said = {0};
+	struct peer peer = {.steps = {{.await = DATA "|"}, SAY(DOT, OK)}};
+	struct offers offers = {.features = HAS_PIPELINING | features};
+	struct transaction t = {.offers = &offers, .message = m};
+	struct chat chat;
+
+	buf_addf(&said, OK OK "%s" GO, rcpt_reply);
+	peer.steps[0].say = said.data;
+	chat = new_chat(&peer);
+	t.chat = &chat;
+	transaction_run(&t, v);
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	buf_free(&said);
+	return peer.log;
+}
+
+static void
+test_utf8_sender(void **state)
+{
+	struct message *m = new_message("a@y b@y");
+	struct verdict v;
+	struct buf log;
+
+	(void)state;
+	message_set_sender(m, U "@x");
+	log = run_message(m, HAS_8BITMIME, OK, &v);
+	assert_int_equal(log.len, 0);
+	check_results(m, "NN");
+	assert_int_equal(v.outcome, NEVER);
+	assert_non_null(strstr(v.text, "5.6.7 <a@y>: " NO_UTF8));
+	message_free(m);
+}
+
+/* Who tells the sender of success: the relay if it can, else we; and only of
+ * those who were taken. */
+static void
+test_success_wanted(void **state)
+{
+	(void)state;
+	for (unsigned features = 0; features <= HAS_DSN; features += HAS_DSN) {
+		struct message *m = new_message("a@y b@y");
+		struct verdict v;
+		struct buf log;
+
+		m->recipients[0].notify = NOTIFY_SUCCESS;
+		m->recipients[1].notify = NOTIFY_SUCCESS | NOTIFY_FAILURE;
+		log = run_message(m, features, "550 no\r\n", &v);
+		check_results(m, "SN");
+		assert_int_equal(m->recipients[0].relayed, !features);
+		assert_false(m->recipients[1].relayed);
+		assert_int_equal(strncmp(log.data, features
+			? MAIL "RCPT TO:<a@y> NOTIFY=SUCCESS\r\n"
+			  "RCPT TO:<b@y> NOTIFY=SUCCESS,FAILURE\r\n"
+			: MAIL RCPT_A RCPT_B, 35), 0);
+		assert_int_equal(strstr(log.data, "NOTIFY") != NULL,
+		    features != 0);
+		buf_free(&log);
+		message_free(m);
+	}
+}
+
+static void
+test_success_unsaid(void **state)
+{
+	struct message *m = new_message("a@y b@y");
+	struct verdict v;
+	struct buf log;
+
+	(void)state;
+	m->recipients[1].notify = NOTIFY_FAILURE | NOTIFY_DELAY;
+	log = run_message(m, 0, OK, &v);
+	check_results(m, "SS");
+	assert_false(m->recipients[0].relayed);
+	assert_false(m->recipients[1].relayed);
+	buf_free(&log);
+	message_free(m);
+}
+
 /* Runs a transaction that is granted and taken, and returns what was written
  * behind DATA, without the marks. */
 static void
@@ -1085,6 +1216,10 @@ main(void)
 		cmocka_unit_test(test_single_commands),
 		cmocka_unit_test(test_dot),
 		cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_utf8_sender),
+		cmocka_unit_test(test_success_wanted),
+		cmocka_unit_test(test_success_unsaid),
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_long_content),
 		cmocka_unit_test(test_waiting_only),
