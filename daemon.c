@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "dial.h"
+#include "ground.h"
 #include "listen.h"
 #include "queue.h"
 #include "queue_command.h"
@@ -180,6 +181,17 @@ serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 	return EX_OK;
 }
 
+static void
+warn_of_ground(const char *directory)
+{
+	const char *kind = ground_volatile_kind(directory);
+
+	if (kind)
+		log_message(LEVEL_WARNING, "the spool %s is on %s: mail that "
+		    "waits here does not outlive the container or the machine; "
+		    "mount a volume there", directory, kind);
+}
+
 /* The spool of the configuration, for this process alone; NULL if there is
  * to be none. */
 static bool
@@ -189,7 +201,10 @@ open_spool(const struct config *config, struct spool **spool, struct buf *why)
 	if (!config->queue.directory)
 		return true;
 	*spool = spool_open(config->queue.directory, why);
-	return *spool && spool_own(*spool, why);
+	if (!*spool || !spool_own(*spool, why))
+		return false;
+	warn_of_ground(config->queue.directory);
+	return true;
 }
 
 static int

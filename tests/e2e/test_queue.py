@@ -1154,6 +1154,15 @@ def test_clock_beyond_all_bounds(disk, start, kept, nobody_there, relay):
     assert small.spool.names() == []
 
 
+def test_disk_that_forgets(disk, start, kept, relay):
+    """One warning: mail there does not outlive the container."""
+    small = disk("size=1m")
+    daemon = start(kept(relay()), wrapper=small.wrapper)
+    [event] = daemon.events("message", level="warn",
+                            text=re.compile("volume"))
+    assert f"{small.path} is on tmpfs" in event["text"]
+
+
 def test_read_only_disk(disk, start, kept, relay):
     """DU-29, at start."""
     small = disk("size=1m")

@@ -171,7 +171,8 @@ test_defaults(void **state)
 	assert_int_equal(c->listen.max_clients, 256);
 	assert_int_equal(c->listen.session_timeout, 300000);
 	assert_false(c->listen.reject_bare_newline);
-	assert_null(c->queue.directory);
+	assert_string_equal(c->queue.directory, "/var/spool/smarthost");
+	assert_true(c->queue.directory_is_default);
 	assert_false(c->queue.commit_first);
 	assert_int_equal(c->queue.direct_wait, 10000);
 	run_end(&run);
@@ -284,6 +285,7 @@ test_every_key(void **state)
 	assert_int_equal(c->listen.session_timeout, 86400000);
 	assert_true(c->listen.reject_bare_newline);
 	assert_null(c->queue.directory);
+	assert_false(c->queue.directory_is_default);
 	assert_int_equal(c->queue.direct_wait, 3000);
 	run_end(&run);
 }
@@ -640,8 +642,10 @@ static const struct refusal refusals[] = {
 	    "without an address nobody could send anything"},
 	{RELAY "[listen]\nsocket = none\naddress = none\n", "without an "
 	    "address nobody"},
-	{RELAY "[queue]\ndelivery = queue\n", "[queue] delivery = \"queue\": "
-	    "there is no queue directory"},
+	{RELAY "[queue]\ndirectory = none\ndelivery = queue\n", "[queue] "
+	    "delivery = \"queue\": there is no queue directory"},
+	{RELAY "[queue]\ndirectory = none\ndirect_wait = 0\n", "[queue] "
+	    "direct_wait = \"0\": no message could be sent in no time"},
 };
 
 static void
