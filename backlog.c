@@ -127,10 +127,13 @@ backlog_return(struct queue *q, struct submission *s)
 }
 
 static void
-set_damaged_aside(struct queue *q, const char *id)
+set_bad_aside(struct queue *q, const char *id, enum load_result how)
 {
-	log_message(LEVEL_ERROR, "%s in the spool is damaged and was set aside "
-	    "in failed/", id);
+	log_message(LEVEL_ERROR, "%s in the spool %s", id, how == LOAD_FOREIGN
+		? "belongs to another user and was set aside in failed/; to "
+		  "have it sent, chown it to the owner of queue/ and move it "
+		  "back there"
+		: "is damaged and was set aside in failed/");
 	(void)spool_set_aside(q->spool, id, id);
 	backlog_forget(q, id);
 }
@@ -142,8 +145,9 @@ load(struct queue *q, const char *id)
 {
 	struct submission *s;
 	struct message *m = NULL;
+	enum load_result result = spool_load(q->spool, id, &m);
 
-	switch (spool_load(q->spool, id, &m)) {
+	switch (result) {
 	case LOADED:
 		s = submission_new(m);
 		s->keeps = s->stored = s->abandoned = true;
@@ -157,7 +161,8 @@ load(struct queue *q, const char *id)
 		backlog_plan(q, id, clock_now() + TROUBLE_PAUSE);
 		break;
 	case LOAD_DAMAGED:
-		set_damaged_aside(q, id);
+	case LOAD_FOREIGN:
+		set_bad_aside(q, id, result);
 		break;
 	case LOAD_UNKNOWN:
 		log_message(LEVEL_ERROR, "%s in the spool is of a version that "

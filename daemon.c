@@ -22,6 +22,7 @@
 #include "dial.h"
 #include "ground.h"
 #include "listen.h"
+#include "owner.h"
 #include "queue.h"
 #include "queue_command.h"
 #include "setup.h"
@@ -181,6 +182,25 @@ serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 	return EX_OK;
 }
 
+/* Without run_as, root serves another user's spool as that user: secrets are
+ * then read, and files written, as whoever runs sendmail on the spool has to
+ * read and write them. */
+static bool
+become_owner(const struct config *config, struct listener *l, struct buf *why)
+{
+	const char *directory = config->queue.directory;
+	uid_t uid;
+
+	if (!directory || !owner_is_another(directory, &uid))
+		return true;
+	listen_give_control(l, uid);
+	if (!owner_become(directory, why))
+		return false;
+	log_message(LEVEL_INFO, "became uid %u, whose spool %s is; run_as can "
+	    "name another user", (unsigned)uid, directory);
+	return true;
+}
+
 static void
 warn_of_ground(const char *directory)
 {
@@ -252,7 +272,8 @@ start(struct setup *s, struct buf *why)
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;
-	if (become(s->config.run_as, l, why))
+	if (become(s->config.run_as, l, why) &&
+	    become_owner(&s->config, l, why))
 		status = run(s, l, why);
 	listen_free(l);
 	return status;

@@ -56,6 +56,7 @@ struct spool *
 spool_open(const char *directory, struct buf *why)
 {
 	struct spool *s = xcalloc(1, sizeof(*s));
+	struct stat queue;
 
 	s->path = xstrdup(directory);
 	s->incoming = s->queue = s->failed = s->lock = -1;
@@ -67,8 +68,11 @@ spool_open(const char *directory, struct buf *why)
 	if (s->queue >= 0)
 		s->failed = open_directory(s->directory, "failed");
 	if (s->failed >= 0 && can_write(s, "incoming") &&
-	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s))
+	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s) &&
+	    fstat(s->queue, &queue) == 0) {
+		s->owner = queue.st_uid;
 		return s;
+	}
 	buf_addf(why, "cannot use the spool %s: %s; make it, owned by the "
 	    "user that runs smarthost, mount a volume there, or set [queue] "
 	    "directory = none", directory, strerror(errno));

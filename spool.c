@@ -256,6 +256,22 @@ spool_read(struct message *m, off_t size)
 	return is_of_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
 }
 
+/* What could not be opened: errno says why. */
+static enum load_result
+judge_closed(const struct spool *s, const char *id)
+{
+	struct stat named;
+	int error = errno;
+	bool foreign = error == EACCES &&
+	    fstatat(s->queue, id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_uid != s->owner;
+
+	errno = error;
+	if (foreign)
+		return LOAD_FOREIGN;
+	return error == ENOENT ? LOAD_GONE : LOAD_TROUBLE;
+}
+
 /* Opens and locks; the name must still be that of the locked file. */
 static enum load_result
 open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
@@ -265,7 +281,7 @@ open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
 	*fd = openat(s->queue, id,
 	    O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd < 0)
-		return errno == ENOENT ? LOAD_GONE : LOAD_TROUBLE;
+		return judge_closed(s, id);
 	if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
 		return errno == EWOULDBLOCK ? LOAD_BUSY : LOAD_TROUBLE;
 	if (fstat(*fd, file) != 0)
@@ -273,6 +289,8 @@ open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
 	if (fstatat(s->queue, id, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    named.st_ino != file->st_ino || named.st_dev != file->st_dev)
 		return LOAD_GONE;
+	if (file->st_uid != s->owner)
+		return LOAD_FOREIGN;
 	return S_ISREG(file->st_mode) && file->st_nlink == 1 ? LOADED
 							     : LOAD_DAMAGED;
 }

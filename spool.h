@@ -55,6 +55,7 @@ enum load_result {
 	LOAD_GONE,    /* not there any more */
 	LOAD_BUSY,    /* somebody else has it */
 	LOAD_TROUBLE, /* cannot be read now: errno */
+	LOAD_FOREIGN, /* belongs to another user than the queue */
 	LOAD_UNKNOWN, /* of a version that we do not know */
 	LOAD_DAMAGED, /* is no message of ours, or not a whole one */
 };

@@ -803,7 +803,7 @@ def test_unknown_version(start, kept, spool, stored, relay):
 
 @pytest.mark.skipif(not ROOT, reason="needs another user")
 def test_unreadable_file(start, kept, spool, stored, relay, place):
-    """One file of another owner: reported, and the rest goes on."""
+    """One file of another owner: set aside, and the rest goes on (DU-39)."""
     spool.make()
     for name in (".", "incoming", "queue", "failed"):
         os.chown(spool.path / name, NOBODY, NOBODY)
@@ -813,10 +813,11 @@ def test_unreadable_file(start, kept, spool, stored, relay, place):
     other.chmod(0o600)
     one = relay()
     daemon = start(kept(one), uid=NOBODY)
-    daemon.wait_event("message", text=re.compile(other.name))
+    daemon.wait_event("message", text=re.compile(other.name + ".*chown"))
     assert send(daemon).code == 250
     daemon.stop()
-    assert other.exists()
+    assert spool.names() == []
+    assert spool.names("failed") == [other.name]
 
 
 def test_done_but_not_removed(start, kept, spool, stored, relay):
