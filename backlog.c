@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "config.h"
 #include "log.h"
+#include "maildrop.h"
 #include "message.h"
 #include "queue_internal.h"
 #include "spool.h"
@@ -73,6 +74,27 @@ backlog_add_found(struct queue *q, const struct found *found, size_t count)
 	stopping = q->stopping;
 	pthread_mutex_unlock(&q->lock);
 	return !stopping;
+}
+
+void
+backlog_notice(struct queue *q, const char *id)
+{
+	struct found found;
+
+	memcpy(found.id, id, sizeof(found.id));
+	if (spool_next_try(q->spool, id, &found.next_try))
+		backlog_add_found(q, &found, 1);
+}
+
+void
+backlog_announce(struct queue *q)
+{
+	char id[QUEUE_ID_SIZE];
+
+	if (!spool_is_owned(q->spool))
+		return;
+	while (schedule_take(&q->schedule, INT64_MAX, id))
+		maildrop_announce(q->config->queue.directory, id);
 }
 
 /* Files as they are found, to be added many at a time: sessions and couriers

@@ -17,11 +17,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "arrivals.h"
 #include "clock.h"
 #include "conn.h"
 #include "dial.h"
 #include "ground.h"
 #include "listen.h"
+#include "maildrop.h"
 #include "owner.h"
 #include "queue.h"
 #include "queue_command.h"
@@ -201,11 +203,31 @@ become_owner(const struct config *config, struct listener *l, struct buf *why)
 	return true;
 }
 
+/* Whoever may not read the configuration leaves his mail in the maildrop of the
+ * usual spool, if there is one. */
 static void
-warn_of_ground(const char *directory)
+warn_of_other_maildrop(const struct queue_config *config)
+{
+	static const char usual[] = "/var/spool/smarthost";
+
+	if ((!config->directory || strcmp(config->directory, usual) != 0) &&
+	    access("/var/spool/smarthost/maildrop", F_OK) == 0)
+		log_message(LEVEL_WARNING, "%s/maildrop is not this daemon's: "
+		    "mail that sendmail leaves there while this one is away "
+		    "waits for a daemon with that spool; remove it if there "
+		    "is none", usual);
+}
+
+/* Everything that a spool needs besides itself. */
+static void
+prepare_ground(const char *directory)
 {
 	const char *kind = ground_volatile_kind(directory);
+	struct buf why = {0};
 
+	if (!maildrop_make(directory, &why))
+		log_message(LEVEL_WARNING, "%s", buf_text(&why));
+	buf_free(&why);
 	if (kind)
 		log_message(LEVEL_WARNING, "the spool %s is on %s: mail that "
 		    "waits here does not outlive the container or the machine; "
@@ -218,12 +240,13 @@ static bool
 open_spool(const struct config *config, struct spool **spool, struct buf *why)
 {
 	*spool = NULL;
+	warn_of_other_maildrop(&config->queue);
 	if (!config->queue.directory)
 		return true;
 	*spool = spool_open(config->queue.directory, why);
 	if (!*spool || !spool_own(*spool, why))
 		return false;
-	warn_of_ground(config->queue.directory);
+	prepare_ground(config->queue.directory);
 	return true;
 }
 
@@ -232,15 +255,23 @@ serve_queue(struct setup *s, struct listener *l, struct spool *spool,
     struct buf *why)
 {
 	int status = EX_OSERR, stop_fd = watch_signals();
+	struct arrivals *arrivals = NULL;
 	struct queue *q;
 
 	config_complete_hostname(&s->config);
 	setup_relays(s, stop_fd, false);
 	q = queue_new(&s->config, s->relays, spool, false);
-	if (stop_fd < 0)
+	if (spool)
+		arrivals = arrivals_new(q, stop_fd);
+	if (stop_fd < 0) {
 		buf_addf(why, "cannot start: %s", strerror(errno));
-	else if (queue_start(q, why))
+		arrivals_free(arrivals);
+	} else if (!queue_start(q, why)) {
+		arrivals_free(arrivals);
+	} else {
+		arrivals_start(arrivals);
 		status = serve(s, l, q, stop_fd);
+	}
 	queue_free(q);
 	return status;
 }

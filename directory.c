@@ -12,9 +12,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "ground.h"
+#include "lock.h"
 #include "message.h"
 #include "spool_internal.h"
 
@@ -103,11 +104,16 @@ remove_leftovers(const struct spool *s)
 }
 
 bool
+spool_is_owned(const struct spool *s)
+{
+	return lock_is_held(s->directory);
+}
+
+bool
 spool_own(struct spool *s, struct buf *why)
 {
-	s->lock = openat(s->directory, "lock",
-	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) == 0) {
+	s->lock = lock_take(s->directory);
+	if (s->lock >= 0) {
 		remove_leftovers(s);
 		return true;
 	}
@@ -157,10 +163,5 @@ spool_list(struct spool *s, spool_found *found, void *context)
 bool
 spool_has_room(const struct spool *s, uint64_t need)
 {
-	struct statvfs room;
-
-	if (fstatvfs(s->directory, &room) != 0)
-		return false;
-	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
-	    (room.f_files == 0 || room.f_favail > 0);
+	return ground_has_room(s->directory, need);
 }

@@ -6,7 +6,7 @@
 
 #include <linux/magic.h>
 #include <stddef.h>
-#include <stdint.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 static const struct {
@@ -30,4 +30,15 @@ ground_volatile_kind(const char *directory)
 		if ((uint32_t)found.f_type == volatile_kinds[i].magic)
 			return volatile_kinds[i].name;
 	return NULL;
+}
+
+bool
+ground_has_room(int directory, uint64_t need)
+{
+	struct statvfs room;
+
+	if (fstatvfs(directory, &room) != 0)
+		return false;
+	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
+	    (room.f_files == 0 || room.f_favail > 0);
 }

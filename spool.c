@@ -58,7 +58,6 @@
 #include "spool_internal.h"
 
 enum {
-	ENVELOPE_MAX = 4 * 1024 * 1024,
 	PIECE = 32 * 1024,
 };
 
@@ -102,17 +101,23 @@ write_content(int fd, const struct message *m, off_t offset)
 
 /* The envelope, and the content unless it is there already. */
 static bool
-write_message(const struct message *m, bool content)
+write_message(int fd, const struct message *m, bool content)
 {
 	struct buf envelope = {0};
 	bool ok;
 
 	record_add(&envelope, m, true);
-	ok = write_at(m->file, envelope.data, envelope.len, 0) &&
-	    (!content || write_content(m->file, m, (off_t)envelope.len)) &&
-	    fsync(m->file) == 0;
+	ok = write_at(fd, envelope.data, envelope.len, 0) &&
+	    (!content || write_content(fd, m, (off_t)envelope.len)) &&
+	    fsync(fd) == 0;
 	buf_free(&envelope);
 	return ok;
+}
+
+bool
+spool_write(int fd, const struct message *m)
+{
+	return write_message(fd, m, true);
 }
 
 /* A fsync that failed is never tried again: the kernel may have forgotten
@@ -172,7 +177,7 @@ spool_commit(struct spool *s, struct message *m)
 {
 	bool begun = m->file >= 0;
 
-	if ((begun || create(s, m)) && write_message(m, !begun) &&
+	if ((begun || create(s, m)) && write_message(m->file, m, !begun) &&
 	    publish(s, m->id)) {
 		m->incoming = -1;
 		return true;
@@ -189,51 +194,15 @@ spool_commit(struct spool *s, struct message *m)
 
 /* --- Load ---------------------------------------------------------------- */
 
-/* The envelope's text, up to and with its end; NULL if there is none. */
-static char *
-read_envelope(int fd, size_t *len)
-{
-	struct buf text = {0};
-	char *piece = xmalloc(PIECE), *end = NULL;
-	ssize_t got = 1;
-
-	while (!end && got > 0 && text.len < ENVELOPE_MAX) {
-		got = pread(fd, piece, PIECE, (off_t)text.len);
-		if (got > 0)
-			buf_add(&text, piece, (size_t)got);
-		end = strstr(buf_text(&text), "\nend\n");
-	}
-	free(piece);
-	if (!end) {
-		buf_free(&text);
-		return NULL;
-	}
-	*len = (size_t)(end - text.data) + 5;
-	text.data[*len] = '\0';
-	return buf_take(&text);
-}
-
-/* Whether it is a message of another version, which is not ours to judge. */
-static bool
-is_of_other_version(int fd)
-{
-	static const char own[] = "smarthost 1\n";
-	char start[sizeof(own)] = "";
-
-	return pread(fd, start, sizeof(own) - 1, 0) > 10 &&
-	    strncmp(start, own, 10) == 0 && start[10] >= '0' &&
-	    start[10] <= '9' && atoi(start + 10) != 1;
-}
-
 /* Fills the message from its file. False if it is damaged. */
 static bool
 read_message(struct message *m, off_t file_size)
 {
 	uint64_t header = 0, content = 0;
 	size_t envelope = 0;
-	char *text = read_envelope(m->file, &envelope), *bytes;
+	char *text = record_load(m->file, &envelope), *bytes;
 	bool ok = text && record_read(text, m, &header, &content) &&
-	    content >= header + 2 && header < ENVELOPE_MAX &&
+	    content >= header + 2 && header < RECORD_MAX &&
 	    (uint64_t)file_size == envelope + content;
 
 	free(text);
@@ -253,7 +222,7 @@ spool_read(struct message *m, off_t size)
 {
 	if (read_message(m, size))
 		return LOADED;
-	return is_of_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
+	return record_is_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
 }
 
 /* What could not be opened: errno says why. */
@@ -359,7 +328,8 @@ spool_remove(struct spool *s, struct message *m)
 }
 
 bool
-spool_set_aside(struct spool *s, const char *id, const char *as)
+spool_set_aside_from(struct spool *s, int directory, const char *name,
+    const char *as)
 {
 	struct stat there;
 
@@ -368,8 +338,14 @@ spool_set_aside(struct spool *s, const char *id, const char *as)
 		errno = EEXIST;
 		return false;
 	}
-	return renameat(s->queue, id, s->failed, as) == 0 &&
-	    fsync(s->failed) == 0 && fsync(s->queue) == 0;
+	return renameat(directory, name, s->failed, as) == 0 &&
+	    fsync(s->failed) == 0 && fsync(directory) == 0;
+}
+
+bool
+spool_set_aside(struct spool *s, const char *id, const char *as)
+{
+	return spool_set_aside_from(s, s->queue, id, as);
 }
 
 /* What a digest is about is there under its ID and a number each. */
@@ -390,4 +366,15 @@ bool
 spool_has(struct spool *s, const char *id)
 {
 	return faccessat(s->queue, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool
+spool_next_try(struct spool *s, const char *id, time_t *when)
+{
+	struct stat file;
+
+	if (fstatat(s->queue, id, &file, AT_SYMLINK_NOFOLLOW) != 0)
+		return false;
+	*when = file.st_mtim.tv_sec;
+	return true;
 }

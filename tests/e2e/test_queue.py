@@ -178,7 +178,7 @@ def test_relay_away(case, delivery, start, kept, spool, nobody_there, relay):
     assert spool.names() == [name] and spool.names("incoming") == []
     mode = os.stat(spool.path / "queue" / name).st_mode
     assert stat.S_IMODE(mode) == 0o600
-    assert stat.S_IMODE(os.stat(spool.path).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(spool.path).st_mode) == 0o711
     one = relay()
     for _ in range(2):
         drain(start, kept(one), one, 1)

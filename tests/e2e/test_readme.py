@@ -335,7 +335,7 @@ class Steps:
     def container(self, block):
         self.guest.shell(block, stdin=PASSWORD.encode() + b"\n")
         found = self.guest.shell("stat -c '%u %a' spool spool/queue")
-        assert found == "65534 700\n65534 700\n"
+        assert found == "65534 711\n65534 700\n"
 
     def trouble(self, block):
         assert "<<< 235 " in self.guest.shell(block)
