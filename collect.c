@@ -151,13 +151,31 @@ remove_drop(struct drop *d)
 	return false;
 }
 
-static void
+static bool
 set_aside(struct drop *d, const char *as)
 {
 	struct collector *c = d->collector;
+	struct spool *spool = c->queue->spool;
 
-	if (!spool_set_aside_from(c->queue->spool, c->directory, d->name, as))
+	if (spool_set_aside_from(spool, c->directory, d->name, as))
+		return true;
+	if (errno != EEXIST ||
+	    !spool_set_aside_from(spool, c->directory, d->name, d->id))
 		leave_alone(c, d->name, "cannot be moved to failed/");
+	return false;
+}
+
+/* Under the name that has to do with its notice, as long as that is not
+ * delivered; and somebody may have done that meanwhile. */
+static void
+set_aside_with(struct drop *d, const char *name)
+{
+	struct spool *spool = d->collector->queue->spool;
+	char notice[QUEUE_ID_SIZE];
+
+	snprintf(notice, sizeof(notice), "%.*s", QUEUE_ID_SIZE - 1, name);
+	if (set_aside(d, name) && !spool_has(spool, notice))
+		spool_forget_failed(spool, notice);
 }
 
 /* Tells the sender why it is not sent. Where too many such notices are on their
@@ -179,7 +197,10 @@ refuse(struct drop *d, struct message *m, const char *fault)
 		    "is refused: %s; it was set aside in failed/", m->id,
 		    (unsigned)d->file.st_uid, fault);
 	}
-	set_aside(d, *notice ? notice : d->id);
+	if (*notice)
+		set_aside_with(d, notice);
+	else
+		(void)set_aside(d, d->id);
 }
 
 /* Gives the header what is missing, and the Received field; once. */
@@ -262,7 +283,7 @@ judge_bad(struct drop *d)
 	log_message(LEVEL_ERROR, "%s in the maildrop, left by uid %u, is no "
 	    "message, or not a whole one; it was set aside in failed/ as %s",
 	    d->name, (unsigned)d->file.st_uid, d->id);
-	set_aside(d, d->id);
+	(void)set_aside(d, d->id);
 }
 
 static void
