@@ -29,13 +29,13 @@ enum {
 
 /* Everybody has to pass through the spool to get there. */
 static bool
-open_the_way(const char *spool)
+open_the_way(int spool)
 {
 	struct stat found;
 
-	return stat(spool, &found) == 0 &&
+	return fstat(spool, &found) == 0 &&
 	    ((found.st_mode & SEARCHABLE) == SEARCHABLE ||
-		chmod(spool, (found.st_mode & 07777) | SEARCHABLE) == 0);
+		fchmod(spool, (found.st_mode & 07777) | SEARCHABLE) == 0);
 }
 
 /* With our group, since others are not ours to give; the system takes the
@@ -53,25 +53,37 @@ set_mode(int fd)
 	    found.st_uid == geteuid();
 }
 
+static bool
+make_in(int spool)
+{
+	int error, fd;
+	bool made;
+
+	if (mkdirat(spool, "maildrop", 0700) != 0 && errno != EEXIST)
+		return false;
+	fd = openat(spool, "maildrop",
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	made = set_mode(fd) && open_the_way(spool);
+	error = errno;
+	close(fd);
+	errno = error;
+	return made;
+}
+
 bool
 maildrop_make(const char *spool, struct buf *why)
 {
-	char *path = xasprintf("%s/maildrop", spool);
-	int fd = -1;
-	bool made = false;
+	int fd = open(spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool made = fd >= 0 && make_in(fd);
 
-	if (mkdir(path, 0700) == 0 || errno == EEXIST)
-		fd = open(path,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd >= 0)
-		made = set_mode(fd) && open_the_way(spool);
 	if (!made)
-		buf_addf(why, "cannot make %s: %s; sendmail has no place to "
-		    "leave mail while the daemon is away", path,
+		buf_addf(why, "cannot make %s/maildrop: %s; sendmail has no "
+		    "place to leave mail while the daemon is away", spool,
 		    strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	free(path);
 	return made;
 }
 

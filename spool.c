@@ -8,6 +8,7 @@
  *     failed/     what was not delivered to everybody, under the ID of the
  *                 notice about it until that is delivered; and what is
  *                 damaged
+ *     maildrop/   what anybody has left for the daemon, see maildrop.h
  *
  * and in queue/ one file a message, named by its queue ID. Its mtime is the
  * time of the next try; whoever attempts it holds its flock. It begins with

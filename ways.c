@@ -104,7 +104,8 @@ show_if_kept(const struct job *j, const char *reply)
 }
 
 static bool
-offer_to_daemon(struct job *j, struct conn *c, int *status)
+offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
+    int *status)
 {
 	char self[] = "localhost";
 	const struct upstream daemon = {
@@ -120,7 +121,7 @@ offer_to_daemon(struct job *j, struct conn *c, int *status)
 	struct verdict v;
 
 	smtp_set_trace(s, j->options.verbose);
-	if (smtp_open_on(s, c, clock_now() + GREETING_PATIENCE_MS, &v))
+	if (smtp_open_on(s, c, patience, &v))
 		smtp_deliver(s, j->draft.message, &terms, &v);
 	smtp_close(s);
 	/* What the relay means by it, the daemon has judged already. */
@@ -154,6 +155,7 @@ daemon_socket(const struct job *j)
 static bool
 to_daemon(struct job *j, int *status)
 {
+	int64_t patience = clock_now() + GREETING_PATIENCE_MS;
 	const char *path = daemon_socket(j);
 	struct conn *c;
 
@@ -161,7 +163,7 @@ to_daemon(struct job *j, int *status)
 		return false;
 	c = dial_unix(path, -1);
 	if (c)
-		return offer_to_daemon(j, c, status);
+		return offer_to_daemon(j, c, patience, status);
 	buf_addf(&j->draft.why, "no daemon at %s (%s)", path, strerror(errno));
 	return false;
 }
