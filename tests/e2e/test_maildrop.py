@@ -25,8 +25,8 @@ from harness import (BAD_INPUT, NOBODY, TEMPORARY, WAIT, Daemon, message,
                      sendmail)
 from test_kill import (TRACED, Tracer, can_trace, most_calls, run_all,
                        trace_options)
-from test_queue import (Spool, disk, kept,  # noqa: F401
-                        nobody_there, patient, spool)
+from test_queue import (Spool, disk, kept, patient,  # noqa: F401
+                        spool)
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0,
                                 reason="needs root, to be others")
@@ -66,11 +66,14 @@ class Host:
     def run(self, **options):
         return self.start(self.sections, uid=NOBODY, **options)
 
+    def env(self, **changes):
+        return {"SMARTHOST_CONFIG": self.config,
+                "SMARTHOST_LISTEN_SOCKET": self.place / "socket",
+                "SMARTHOST_QUEUE_DIRECTORY": self.spool.path, **changes}
+
     def send(self, marker="m", *args, uid=OTHER, env=None, to=(B,), text=None,
              **more):
-        env = {"SMARTHOST_CONFIG": self.config,
-               "SMARTHOST_LISTEN_SOCKET": self.place / "socket",
-               "SMARTHOST_QUEUE_DIRECTORY": self.spool.path, **(env or {})}
+        env = self.env(**(env or {}))
         return sendmail("-i", *args, *to,
                         stdin=text or message(body=f"<{marker}>"), uid=uid,
                         env=env, **more)
@@ -427,7 +430,7 @@ def small_host(disk, place, start, kept, nobody_there):  # noqa: F811
         small = disk(options)
         host = Host(place, small.spool, start).make()
         host.disk = small
-        host.env = {"SMARTHOST_QUEUE_DIRECTORY": small.path}
+        host.small = {"SMARTHOST_QUEUE_DIRECTORY": small.path}
         return host.configure(kept(nobody_there, changes))
     return make
 
@@ -439,7 +442,7 @@ def test_full_disk(small_host, relay, kept):  # noqa: F811
     host = small_host("size=256k", changes)
     host.config.chmod(0o644)
     for yes in range(300):
-        result = host.send(f"n{yes}", uid=None, env=host.env,
+        result = host.send(f"n{yes}", uid=None, env=host.small,
                            wrapper=as_other(host.disk))
         if result.status:
             break
@@ -458,7 +461,7 @@ def test_full_disk(small_host, relay, kept):  # noqa: F811
 def test_full_disk_without_a_configuration(small_host):
     """Who does not know max_message leaves room for the usual one."""
     host = small_host("size=70m")
-    result = host.send(uid=None, env=host.env, wrapper=as_other(host.disk))
+    result = host.send(uid=None, env=host.small, wrapper=as_other(host.disk))
     assert result.status == TEMPORARY and "No space left" in result.text
     assert host.drops() == []
 
@@ -489,23 +492,31 @@ def test_daemon_that_does_not_answer(host):
     assert host.relay.copies(b"<other>") == host.relay.copies(b"<root>") == 1
 
 
+def connect_as(uid, path):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(WAIT)
+    os.seteuid(uid)
+    try:
+        client.connect(path)
+    finally:
+        os.seteuid(0)
+    return client
+
+
 def test_full_daemon(host, kept):  # noqa: F811
     """421: at once the next way."""
-    host.configure(kept(host.relay, {"listen": {"max_clients": 1}}))
+    host.configure(kept(host.relay, {"listen": {"max_clients": 3}}))
     daemon = host.run()
     with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            client = socket.socket(socket.AF_UNIX)
-            client.connect(daemon.socket)
-            stack.callback(client.close)
-            client.settimeout(WAIT)
+        greeting = b""
+        while not greeting.startswith(b"421"):
+            client = stack.enter_context(connect_as(OTHER, daemon.socket))
             greeting = client.recv(100)
-        assert greeting.startswith(b"421")
         host.leave("other")
-        host.leave("root", uid=None)
-        host.relay.wait_messages(2)
+        host.relay.wait_messages(1)
     daemon.stop()
-    assert host.relay.copies(b"<other>") == host.relay.copies(b"<root>") == 1
+    assert host.relay.copies(b"<other>") == 1
+    assert daemon.events("accepted", client=f"uid {OTHER}")
     host.assert_clean()
 
 
@@ -562,6 +573,72 @@ def test_5xx_of_the_daemon_is_final(host, relay):
     host.run()
     assert host.send().status in harness.REFUSED
     assert host.drops() == []
+
+
+# ---- No daemon at all ------------------------------------------------
+
+def test_queue_run(away, relay, kept):  # noqa: F811
+    """sendmail -q, as root: what is in the queue and in the maildrop."""
+    away.leave("other")
+    away.leave("root", uid=None)
+    assert len(away.spool.names()) == len(away.drops()) == 1
+    one = relay()
+    away.configure(kept(one))
+    done = sendmail("-q", env=away.env())
+    assert (done.status, done.text) == (0, "")
+    assert one.copies(b"<other>") == one.copies(b"<root>") == 1
+    away.assert_clean()
+    [taken] = [one for one in one.messages if b"<other>" in one.content]
+    assert b"Received: from local (uid %d)" % OTHER in taken.header
+
+
+def test_queue_run_with_the_relay_away(away):
+    """It is in the queue then, as the spool's owner."""
+    away.leave("other")
+    sendmail("-q", env=away.env())
+    assert away.drops() == [] and len(away.spool.names()) == 1
+    assert owners(away.spool) == {NOBODY}
+
+
+def test_queue_runs_side_by_side(away, relay, kept):  # noqa: F811
+    """Each message once, and each run ends."""
+    count = 20
+    for number in range(count):
+        away.leave(f"n{number}.", uid=None if number % 2 else OTHER)
+    one = relay()
+    away.configure(kept(one))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(sendmail, "-q", env=away.env())
+                for _ in range(4)]
+        codes = {done.result().status for done in runs}
+    assert codes <= {0, TEMPORARY} and 0 in codes
+    sendmail("-q", env=away.env())
+    assert all(one.copies(b"<n%d.>" % number) == 1
+               for number in range(count))
+    away.assert_clean()
+
+
+def test_announced_to_a_queue_run(away, relay, kept,  # noqa: F811
+                                  patient):
+    """While sendmail -q has the spool, root's message is stored for whoever
+    comes next; the run that is at work does not look for more."""
+    away.leave("first", uid=None)
+    slow = patient("banner")
+    away.configure(kept(slow))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        run = pool.submit(sendmail, "-q", env=away.env())
+        assert slow.waiting.wait(WAIT)
+        away.leave("second", uid=None)
+        slow.release.set()
+        assert run.result().status == 0
+    assert len(slow.sessions) == 1
+    one = relay()
+    daemon = away.configure(kept(one)).run()
+    one.wait_messages(1)
+    daemon.stop()
+    assert slow.copies(b"<first>") + one.copies(b"<first>") == 1
+    assert slow.copies(b"<second>") + one.copies(b"<second>") == 1
+    away.assert_clean()
 
 
 # ---- Daemons that come and go ----------------------------------------
