@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "config.h"
 #include "log.h"
+#include "maildrop.h"
 #include "message.h"
 #include "queue_internal.h"
 #include "spool.h"
@@ -75,6 +76,27 @@ backlog_add_found(struct queue *q, const struct found *found, size_t count)
 	return !stopping;
 }
 
+void
+backlog_notice(struct queue *q, const char *id)
+{
+	struct found found;
+
+	memcpy(found.id, id, sizeof(found.id));
+	if (spool_next_try(q->spool, id, &found.next_try))
+		backlog_add_found(q, &found, 1);
+}
+
+void
+backlog_announce(struct queue *q)
+{
+	char id[QUEUE_ID_SIZE];
+
+	if (!spool_is_owned(q->spool))
+		return;
+	while (schedule_take(&q->schedule, INT64_MAX, id))
+		maildrop_announce(q->config->queue.directory, id);
+}
+
 /* Files as they are found, to be added many at a time: sessions and couriers
  * want the lock as well. */
 struct search {
@@ -127,10 +149,13 @@ backlog_return(struct queue *q, struct submission *s)
 }
 
 static void
-set_damaged_aside(struct queue *q, const char *id)
+set_bad_aside(struct queue *q, const char *id, enum load_result how)
 {
-	log_message(LEVEL_ERROR, "%s in the spool is damaged and was set aside "
-	    "in failed/", id);
+	log_message(LEVEL_ERROR, "%s in the spool %s", id, how == LOAD_FOREIGN
+		? "belongs to another user and was set aside in failed/; to "
+		  "have it sent, chown it to the owner of queue/ and move it "
+		  "back there"
+		: "is damaged and was set aside in failed/");
 	(void)spool_set_aside(q->spool, id, id);
 	backlog_forget(q, id);
 }
@@ -142,8 +167,9 @@ load(struct queue *q, const char *id)
 {
 	struct submission *s;
 	struct message *m = NULL;
+	enum load_result result = spool_load(q->spool, id, &m);
 
-	switch (spool_load(q->spool, id, &m)) {
+	switch (result) {
 	case LOADED:
 		s = submission_new(m);
 		s->keeps = s->stored = s->abandoned = true;
@@ -157,7 +183,8 @@ load(struct queue *q, const char *id)
 		backlog_plan(q, id, clock_now() + TROUBLE_PAUSE);
 		break;
 	case LOAD_DAMAGED:
-		set_damaged_aside(q, id);
+	case LOAD_FOREIGN:
+		set_bad_aside(q, id, result);
 		break;
 	case LOAD_UNKNOWN:
 		log_message(LEVEL_ERROR, "%s in the spool is of a version that "

@@ -77,6 +77,7 @@ struct listen_config {
 
 struct queue_config {
 	char *directory;           /* NULL: none */
+	bool directory_is_default;
 	bool commit_first;         /* delivery = queue */
 	int64_t direct_wait;
 	int64_t lifetime;          /* of a message that waits */

@@ -197,6 +197,8 @@ judge_queue(struct draft *draft)
 	block_take_defaults(&draft->queue);
 	if (!block_where(&draft->queue, "min_free"))
 		queue->min_free = draft->config->listen.max_message / 2 * 3;
+	queue->directory_is_default =
+	    !block_where(&draft->queue, "directory");
 	if (queue->directory)
 		return;
 	if (queue->bounce_to || queue->bounce_from)

@@ -116,7 +116,8 @@ static const struct key listen_keys[] = {
 };
 
 static const struct key queue_keys[] = {
-	{"directory", parse_path_or_none, QUEUE(directory), NULL, NULL},
+	{"directory", parse_path_or_none, QUEUE(directory),
+	    "/var/spool/smarthost", NULL},
 	{"delivery", parse_flag, QUEUE(commit_first), "direct",
 	    delivery_choices},
 	{"direct_wait", parse_time, QUEUE(direct_wait), "10s",

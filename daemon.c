@@ -17,10 +17,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "arrivals.h"
 #include "clock.h"
 #include "conn.h"
 #include "dial.h"
+#include "ground.h"
 #include "listen.h"
+#include "maildrop.h"
+#include "owner.h"
 #include "queue.h"
 #include "queue_command.h"
 #include "setup.h"
@@ -180,16 +184,70 @@ serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 	return EX_OK;
 }
 
+/* Without run_as, root serves another user's spool as that user: secrets are
+ * then read, and files written, as whoever runs sendmail on the spool has to
+ * read and write them. */
+static bool
+become_owner(const struct config *config, struct listener *l, struct buf *why)
+{
+	const char *directory = config->queue.directory;
+	uid_t uid;
+
+	if (!directory || !owner_is_another(directory, &uid))
+		return true;
+	listen_give_control(l, uid);
+	if (!owner_become(directory, why))
+		return false;
+	log_message(LEVEL_INFO, "became uid %u, whose spool %s is; run_as can "
+	    "name another user", (unsigned)uid, directory);
+	return true;
+}
+
+/* Whoever may not read the configuration leaves his mail in the maildrop of the
+ * usual spool, if there is one. */
+static void
+warn_of_other_maildrop(const struct queue_config *config)
+{
+	static const char usual[] = "/var/spool/smarthost";
+
+	if ((!config->directory || strcmp(config->directory, usual) != 0) &&
+	    access("/var/spool/smarthost/maildrop", F_OK) == 0)
+		log_message(LEVEL_WARNING, "%s/maildrop is not this daemon's: "
+		    "mail that sendmail leaves there while this one is away "
+		    "waits for a daemon with that spool; remove it if there "
+		    "is none", usual);
+}
+
+/* Everything that a spool needs besides itself. */
+static void
+prepare_ground(const char *directory)
+{
+	const char *kind = ground_volatile_kind(directory);
+	struct buf why = {0};
+
+	if (!maildrop_make(directory, &why))
+		log_message(LEVEL_WARNING, "%s", buf_text(&why));
+	buf_free(&why);
+	if (kind)
+		log_message(LEVEL_WARNING, "the spool %s is on %s: mail that "
+		    "waits here does not outlive the container or the machine; "
+		    "mount a volume there", directory, kind);
+}
+
 /* The spool of the configuration, for this process alone; NULL if there is
  * to be none. */
 static bool
 open_spool(const struct config *config, struct spool **spool, struct buf *why)
 {
 	*spool = NULL;
+	warn_of_other_maildrop(&config->queue);
 	if (!config->queue.directory)
 		return true;
 	*spool = spool_open(config->queue.directory, why);
-	return *spool && spool_own(*spool, why);
+	if (!*spool || !spool_own(*spool, why))
+		return false;
+	prepare_ground(config->queue.directory);
+	return true;
 }
 
 static int
@@ -197,15 +255,23 @@ serve_queue(struct setup *s, struct listener *l, struct spool *spool,
     struct buf *why)
 {
 	int status = EX_OSERR, stop_fd = watch_signals();
+	struct arrivals *arrivals = NULL;
 	struct queue *q;
 
 	config_complete_hostname(&s->config);
 	setup_relays(s, stop_fd, false);
 	q = queue_new(&s->config, s->relays, spool, false);
-	if (stop_fd < 0)
+	if (spool)
+		arrivals = arrivals_new(q, stop_fd);
+	if (stop_fd < 0) {
 		buf_addf(why, "cannot start: %s", strerror(errno));
-	else if (queue_start(q, why))
+		arrivals_free(arrivals);
+	} else if (!queue_start(q, why)) {
+		arrivals_free(arrivals);
+	} else {
+		arrivals_start(arrivals);
 		status = serve(s, l, q, stop_fd);
+	}
 	queue_free(q);
 	return status;
 }
@@ -237,7 +303,8 @@ start(struct setup *s, struct buf *why)
 	l = listen_open(&s->config, why);
 	if (!l)
 		return EX_CONFIG;
-	if (become(s->config.run_as, l, why))
+	if (become(s->config.run_as, l, why) &&
+	    become_owner(&s->config, l, why))
 		status = run(s, l, why);
 	listen_free(l);
 	return status;

@@ -12,9 +12,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "ground.h"
+#include "lock.h"
 #include "message.h"
 #include "spool_internal.h"
 
@@ -56,6 +57,7 @@ struct spool *
 spool_open(const char *directory, struct buf *why)
 {
 	struct spool *s = xcalloc(1, sizeof(*s));
+	struct stat queue;
 
 	s->path = xstrdup(directory);
 	s->incoming = s->queue = s->failed = s->lock = -1;
@@ -67,8 +69,11 @@ spool_open(const char *directory, struct buf *why)
 	if (s->queue >= 0)
 		s->failed = open_directory(s->directory, "failed");
 	if (s->failed >= 0 && can_write(s, "incoming") &&
-	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s))
+	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s) &&
+	    fstat(s->queue, &queue) == 0) {
+		s->owner = queue.st_uid;
 		return s;
+	}
 	buf_addf(why, "cannot use the spool %s: %s; make it, owned by the "
 	    "user that runs smarthost, mount a volume there, or set [queue] "
 	    "directory = none", directory, strerror(errno));
@@ -99,11 +104,16 @@ remove_leftovers(const struct spool *s)
 }
 
 bool
+spool_is_owned(const struct spool *s)
+{
+	return lock_is_held(s->directory);
+}
+
+bool
 spool_own(struct spool *s, struct buf *why)
 {
-	s->lock = openat(s->directory, "lock",
-	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->lock >= 0 && flock(s->lock, LOCK_EX | LOCK_NB) == 0) {
+	s->lock = lock_take(s->directory);
+	if (s->lock >= 0) {
 		remove_leftovers(s);
 		return true;
 	}
@@ -153,10 +163,5 @@ spool_list(struct spool *s, spool_found *found, void *context)
 bool
 spool_has_room(const struct spool *s, uint64_t need)
 {
-	struct statvfs room;
-
-	if (fstatvfs(s->directory, &room) != 0)
-		return false;
-	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
-	    (room.f_files == 0 || room.f_favail > 0);
+	return ground_has_room(s->directory, need);
 }

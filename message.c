@@ -18,6 +18,7 @@
 enum {
 	HEADER_MAX = 256 * 1024,
 	RECEIVED_MAX = 50, /* a loop, says everybody who counts */
+	OVERFLOW_UID = 65534, /* anybody of another user namespace */
 };
 
 static void
@@ -127,6 +128,12 @@ bool
 recipient_wants(const struct recipient *r, unsigned notify)
 {
 	return (r->notify ? r->notify : (unsigned)NOTIFY_FAILURE) & notify;
+}
+
+uid_t
+message_owner(uid_t submitter)
+{
+	return submitter == OVERFLOW_UID ? NO_OWNER : submitter;
 }
 
 uint64_t
@@ -338,10 +345,23 @@ message_add_received(struct message *m, const struct origin *origin,
 void
 message_spread(struct message *m, const struct verdict *v)
 {
+	if (v->cut_short || (v->outcome != SENT && v->scope == SCOPE_UPSTREAM))
+		return;
 	for (size_t i = 0; i < m->recipient_count; i++)
 		if (m->recipients[i].outcome == WAITING)
 			recipient_set(&m->recipients[i], v->outcome, v->code,
 			    v->text);
+}
+
+bool
+message_is_final(const struct message *m)
+{
+	enum outcome first = m->recipients[0].outcome;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome != first)
+			return false;
+	return first == SENT || first == NEVER;
 }
 
 void

@@ -124,6 +124,9 @@ void message_complete(struct message *, const char *hostname,
 void message_add_received(struct message *, const struct origin *,
     const char *hostname);
 
+/* Who owns what this user submits: he, or NO_OWNER. */
+uid_t message_owner(uid_t submitter);
+
 /* Bytes on the wire, before dots are doubled. */
 uint64_t message_size(const struct message *);
 
@@ -131,8 +134,13 @@ uint64_t message_size(const struct message *);
 void message_add_recipients_text(const struct message *, struct buf *,
     size_t max);
 
-/* Recipients that were told nothing of their own share the verdict. */
+/* Recipients that were told nothing of their own share the verdict, unless it
+ * is one on the upstream, or on our own haste. */
 void message_spread(struct message *, const struct verdict *);
+
+/* Whether everybody has the same final result, so that nothing is left to
+ * keep. */
+bool message_is_final(const struct message *);
 
 /* Has the recipients wait that were told nothing final, for another way of
  * sending it; what was said of them last is kept, as in the file. */

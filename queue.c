@@ -179,40 +179,6 @@ await_verdict(struct queue *q, struct submission *s)
 	}
 }
 
-/* The end of the first of so many equal parts of the time left, so that one
- * upstream that never answers does not use it all. */
-static int64_t
-share(int64_t deadline, size_t parts)
-{
-	int64_t now = clock_now();
-
-	return now + (deadline - now) / (int64_t)parts;
-}
-
-/* For the process that has no couriers: one upstream after the other, in this
- * thread, until one has been reached. */
-static void
-submit_alone(struct queue *q, struct submission *s, struct verdict *v)
-{
-	struct smtp_terms terms = {
-		.deadline = s->deadline, .all_or_nothing = true};
-
-	for (unsigned i = 0; i < q->config->upstream_count; i++) {
-		struct delivery *d = delivery_new(&q->relays[i]);
-		struct attempt a = {""};
-
-		message_forget_results(s->message);
-		if (delivery_prepare(d, share(s->deadline,
-			q->config->upstream_count - i), v))
-			delivery_send(d, s->message, &terms, v, &a);
-		report_results(s->message, q->relays[i].upstream, v, &a);
-		delivery_free(d);
-		if (v->outcome == SENT || v->scope != SCOPE_UPSTREAM)
-			break;
-	}
-	submission_free(s);
-}
-
 static void
 join_waiting(struct queue *q, struct submission *s)
 {
@@ -231,18 +197,6 @@ leave_waiting(struct queue *q, struct submission *s)
 		s->newer->older = s->older;
 	else
 		q->newest = s->older;
-}
-
-/* Whether everybody has the same final result, which needs no file. */
-static bool
-is_final(const struct message *m)
-{
-	enum outcome first = m->recipients[0].outcome;
-
-	for (size_t i = 0; i < m->recipient_count; i++)
-		if (m->recipients[i].outcome != first)
-			return false;
-	return first == SENT || first == NEVER;
 }
 
 /* Hands it to a courier and waits. */
@@ -296,10 +250,9 @@ refuses_held(const struct queue *q, const struct submission *s, bool shared,
 	return true;
 }
 
-/* What could not be sent in time is kept; shared: a courier is at work on it
- * right now. */
-static void
-keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
+void
+queue_keep(struct queue *q, struct submission *s, bool shared,
+    struct verdict *v)
 {
 	bool stored;
 	int error;
@@ -317,13 +270,13 @@ keep(struct queue *q, struct submission *s, bool shared, struct verdict *v)
 	}
 	if (shared)
 		*v = s->verdict;
-	if (stored && !is_final(s->message)) {
+	if (stored && !message_is_final(s->message)) {
 		stored_keep(q, s, v);
 		return;
 	}
 	if (stored)
 		stored_drop(q, s->message);
-	else if (!is_final(s->message))
+	else if (!message_is_final(s->message))
 		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 		    "4.3.1 cannot keep the message: %s", strerror(error));
 	owed_confirm(q, s->message);
@@ -347,8 +300,8 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 		return;
 	if (!s->keeps && !s->reported)
 		report_results(s->message, NULL, v, NULL);
-	if (s->keeps && (shared || !is_final(s->message))) {
-		keep(q, s, shared, v);
+	if (s->keeps && (shared || !message_is_final(s->message))) {
+		queue_keep(q, s, shared, v);
 		return;
 	}
 	owed_confirm(q, s->message);
@@ -365,7 +318,7 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    "it waits for its turn");
 	if (q->alone)
-		submit_alone(q, s, v);
+		alone_submit(q, s, v);
 	else
 		submit_and_wait(q, s, v);
 }

@@ -22,6 +22,7 @@ struct spool;
  * What these share, and nobody else sees; all of it under the queue's lock:
  *
  *     queue.c     the sessions' side: submit, wait, keep
+ *     alone.c     the same in a process that has no couriers
  *     line.c      the lines between sessions, clock and couriers
  *     settle.c    the couriers' side: take, begin, settle
  *     stored.c    what becomes of a stored message after an attempt
@@ -97,6 +98,19 @@ struct queue {
 	bool serving;             /* the clock has a message in hand */
 };
 
+/* --- queue.c, outside the lock -------------------------------------------- */
+
+/* What could not be sent in time is kept; shared: a courier is at work on it
+ * right now. */
+void queue_keep(struct queue *, struct submission *, bool shared,
+    struct verdict *);
+
+/* --- alone.c -------------------------------------------------------------- */
+
+/* queue_submit() for the process that has no couriers: the attempt is made in
+ * this thread, up to direct_wait. */
+void alone_submit(struct queue *, struct submission *, struct verdict *);
+
 /* --- line.c, under the lock ---------------------------------------------- */
 
 /* A submission of that message, which belongs to it from here on. */
@@ -147,6 +161,13 @@ struct found {
 	time_t next_try;
 };
 bool backlog_add_found(struct queue *, const struct found *, size_t count);
+
+/* The same for one that somebody else has put into queue/. */
+void backlog_notice(struct queue *, const char *id);
+
+/* For the process without a clock: if there is a daemon by now, tells it what
+ * has been stored here. */
+void backlog_announce(struct queue *);
 
 /* It is no longer stored. */
 void backlog_forget(struct queue *, const char *id);

@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "message.h"
 
-enum { REPLY_WIDTH = 200 };
+enum { REPLY_WIDTH = 200, PIECE = 32 * 1024 };
 
 /* Their lengths are those of all the fields before the address but the last,
  * which is a word of any length. */
@@ -63,6 +64,52 @@ record_add(struct buf *out, const struct message *m, bool fresh)
 	for (size_t i = 0; i < m->recipient_count; i++)
 		add_recipient(out, &m->recipients[i], fresh);
 	buf_adds(out, "end\n");
+}
+
+/* Appends the next piece of the file and looks for the end of the envelope in
+ * it. False when there is no more, or it is no text. */
+static bool
+read_piece(int fd, struct buf *text, char **end)
+{
+	char *piece = xmalloc(PIECE);
+	size_t seen = text->len > 4 ? text->len - 4 : 0; /* half an end */
+	ssize_t got = pread(fd, piece, PIECE, (off_t)text->len);
+
+	if (got > 0)
+		buf_add(text, piece, (size_t)got);
+	free(piece);
+	if (got <= 0)
+		return false;
+	*end = strstr(text->data + seen, "\nend\n");
+	return *end || seen + strlen(text->data + seen) == text->len;
+}
+
+char *
+record_load(int fd, size_t *len)
+{
+	struct buf text = {0};
+	char *end = NULL;
+
+	while (!end && text.len < RECORD_MAX && read_piece(fd, &text, &end))
+		;
+	if (!end) {
+		buf_free(&text);
+		return NULL;
+	}
+	*len = (size_t)(end - text.data) + 5;
+	text.data[*len] = '\0';
+	return buf_take(&text);
+}
+
+bool
+record_is_other_version(int fd)
+{
+	static const char own[] = "smarthost 1\n";
+	char start[sizeof(own)] = "";
+
+	return pread(fd, start, sizeof(own) - 1, 0) > 10 &&
+	    strncmp(start, own, 10) == 0 && start[10] >= '0' &&
+	    start[10] <= '9' && atoi(start + 10) != 1;
 }
 
 /* Steps behind the next line that begins with this word and a blank, and

@@ -3,6 +3,7 @@
 #define RECORD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
@@ -11,9 +12,20 @@ struct message;
 /* The text at the beginning of a message's file, as the head of spool.c
  * explains it. */
 
+/* Bytes: what the most recipients take that there may be. */
+enum { RECORD_MAX = 128 * 1024 * 1024 };
+
 /* Appends it: the same number of bytes whatever the recipients' results are. A
  * fresh one does not look at them: a courier may be at work on them. */
 void record_add(struct buf *, const struct message *, bool fresh);
+
+/* The text at the beginning of a file, up to and with its end line, and its
+ * length; the caller frees. NULL if there is none, or none so short. */
+char *record_load(int fd, size_t *len);
+
+/* Whether the file is a message of another version, which is not ours to
+ * judge. */
+bool record_is_other_version(int fd);
 
 /* Reads it, up to and with its end line, into a message that has its ID; the
  * text is taken apart. Says how long the header and the whole content are.

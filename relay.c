@@ -76,8 +76,8 @@ excuse(struct verdict *v, int64_t deadline)
 	}
 }
 
-void
-delivery_send(struct delivery *d, struct message *m,
+static void
+send_once(struct delivery *d, struct message *m,
     const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
 {
 	a->tls[0] = '\0';
@@ -130,7 +130,7 @@ count_waiting(const struct message *m)
  * next, at once, as long as each brings it further. What became of the others
  * is on the disk first (rule 8 of the forwarder). */
 static void
-send_rest(struct courier *c, struct delivery *d, struct submission *s,
+send_rest(struct queue *q, struct delivery *d, struct submission *s,
     const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
 {
 	struct message *m = queue_message(s);
@@ -141,22 +141,30 @@ send_rest(struct courier *c, struct delivery *d, struct submission *s,
 	while ((waiting = count_waiting(m)) && waiting < left &&
 	    (v->outcome == SENT || v->scope == SCOPE_RECIPIENT)) {
 		left = waiting;
-		if (!queue_mark(c->queue, s)) {
+		if (!queue_mark(q, s)) {
 			verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_MAIL,
 			    "cannot mark in the spool who has the message");
 			v->cut_short = true;
 			return;
 		}
 		delivery_rest(d);
-		if (!delivery_prepare(d, 0, v))
+		if (!delivery_prepare(d, terms->deadline, v))
 			return;
-		delivery_send(d, m, terms, v, a);
+		send_once(d, m, terms, v, a);
 	}
 	for (size_t i = 0; waiting && i < m->recipient_count; i++)
 		if (v->outcome == SENT &&
 		    m->recipients[i].outcome == WAITING)
 			recipient_set(&m->recipients[i], LATER, 0,
 			    "the relay took no more recipients for now");
+}
+
+void
+delivery_send(struct queue *q, struct delivery *d, struct submission *s,
+    const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
+{
+	send_once(d, queue_message(s), terms, v, a);
+	send_rest(q, d, s, terms, v, a);
 }
 
 /* The connection is made on the upstream's own time, so that a submitter's
@@ -172,8 +180,7 @@ carry(struct courier *c, struct delivery *d, struct submission *s)
 	if (delivery_prepare(d, 0, &v)) {
 		if (!queue_begin(c->queue, s, &terms))
 			return;
-		delivery_send(d, queue_message(s), &terms, &v, &a);
-		send_rest(c, d, s, &terms, &v, &a);
+		delivery_send(c->queue, d, s, &terms, &v, &a);
 	}
 	queue_settle(c->queue, s, &v, &a);
 }

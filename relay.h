@@ -39,9 +39,11 @@ struct delivery *delivery_new(const struct relay *);
  * upstream. deadline (0: none) is for this call. */
 bool delivery_prepare(struct delivery *, int64_t deadline, struct verdict *);
 
-/* Offers the message. A kept connection that turns out to be dead is replaced,
- * once, before anything is counted as an attempt. */
-void delivery_send(struct delivery *, struct message *,
+/* Offers the message, in as many transactions as its recipients need. A kept
+ * connection that turns out to be dead is replaced, once, before anything is
+ * counted as an attempt. */
+struct submission;
+void delivery_send(struct queue *, struct delivery *, struct submission *,
     const struct smtp_terms *, struct verdict *, struct attempt *);
 
 /* Between messages, with the verdict handed over: makes the connection ready

@@ -13,6 +13,8 @@
 #include "message.h"
 #include "relay.h"
 
+enum { RECIPIENTS_SHOWN = 400 }; /* bytes */
+
 /* The line's event and how loud it is. */
 static const char *
 event_of(enum outcome outcome, enum log_level *level)
@@ -55,6 +57,28 @@ report_results(const struct message *m, const struct upstream *u,
 {
 	for (size_t i = 0; i < m->recipient_count; i++)
 		report_recipient(m, &m->recipients[i], u, v, a);
+}
+
+void
+report_kept(const char *id, const char *sender, const struct verdict *v)
+{
+	log_event(LEVEL_WARNING, v->outcome == HOLD ? "held" : "queued", "id",
+	    id, "from", *sender ? sender : "<>", "reply", v->text, "hint",
+	    v->hint, NULL);
+}
+
+void
+report_accepted(const struct message *m, const char *client)
+{
+	struct buf recipients = {0}, size = {0};
+
+	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
+	buf_addf(&size, "%llu", (unsigned long long)message_size(m));
+	log_event(LEVEL_INFO, "accepted", "id", m->id, "from",
+	    *m->sender ? m->sender : "<>", "to", buf_text(&recipients), "size",
+	    size.data, "client", client, NULL);
+	buf_free(&recipients);
+	buf_free(&size);
 }
 
 void

@@ -13,6 +13,13 @@ struct verdict;
 void report_results(const struct message *, const struct upstream *,
     const struct verdict *, const struct attempt *);
 
+/* The log line of one that is kept: queued or held. */
+void report_kept(const char *id, const char *sender, const struct verdict *);
+
+/* The log line of a message that we have said yes to. client: who brought
+ * it. */
+void report_accepted(const struct message *, const char *client);
+
 /* upstream_down and upstream_up. */
 void report_health(enum health_change, const struct upstream *,
     const struct verdict *);

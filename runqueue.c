@@ -16,6 +16,7 @@
 
 #include "catalog.h"
 #include "clock.h"
+#include "collect.h"
 #include "owner.h"
 #include "progress.h"
 #include "queue.h"
@@ -92,7 +93,6 @@ try_all(const struct runner *r, struct buf *why)
 	int status = EX_OSERR;
 	struct queue *q;
 
-	config_complete_hostname(config);
 	setup_relays(r->setup, r->stop_fd, false);
 	q = queue_new(config, r->setup->relays, r->spool, false);
 	if (queue_start_once(q, r->run->ids, r->run->count, why)) {
@@ -161,6 +161,19 @@ want_all(struct run *run, const char *directory, struct queue_id **ids)
 	return ok;
 }
 
+/* What was left for a daemon is in the queue then. */
+static void
+collect_mail(struct runner *r)
+{
+	struct queue *q = queue_new(&r->setup->config, NULL, r->spool, true);
+	struct collector collector;
+
+	collect_open(&collector, q, -1);
+	collect_all(&collector);
+	collect_close(&collector);
+	queue_free(q);
+}
+
 /* With the spool taken. */
 static int
 run_on_spool(struct runner *r, struct buf *why)
@@ -169,6 +182,9 @@ run_on_spool(struct runner *r, struct buf *why)
 	struct queue_id *all = NULL;
 	int status = EX_TEMPFAIL;
 
+	config_complete_hostname(&r->setup->config);
+	if (!r->run->ids)
+		collect_mail(r);
 	if (!r->run->ids && !want_all(r->run, directory, &all))
 		buf_addf(why, "cannot read the spool %s: %s", directory,
 		    strerror(errno));

@@ -19,7 +19,8 @@ struct run {
 
 /* Where there is no daemon: tries stored messages from this process, each
  * once, with the couriers that the daemon would have, and keeps the spool for
- * itself as long as that takes. ids, sorted: only these; NULL: all there are.
+ * itself as long as that takes. ids, sorted: only these; NULL: all there are,
+ * and what is in the maildrop.
  * What somebody else has locked is left to him; when no upstream can be tried
  * any more, or at SIGTERM and the like, the rest stays as it is.
  *

@@ -139,8 +139,7 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	enum health_change change;
 	bool passed, quiet;
 
-	if (!v->cut_short && (v->outcome == SENT || v->scope != SCOPE_UPSTREAM))
-		message_spread(s->message, v);
+	message_spread(s->message, v);
 	pthread_mutex_lock(&q->lock);
 	change = line_learn(q, s, v);
 	passed = pass_on(q, s, v);

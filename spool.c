@@ -8,6 +8,7 @@
  *     failed/     what was not delivered to everybody, under the ID of the
  *                 notice about it until that is delivered; and what is
  *                 damaged
+ *     maildrop/   what anybody has left for the daemon, see maildrop.h
  *
  * and in queue/ one file a message, named by its queue ID. Its mtime is the
  * time of the next try; whoever attempts it holds its flock. It begins with
@@ -59,7 +60,7 @@
 #include "spool_internal.h"
 
 enum {
-	ENVELOPE_MAX = 4 * 1024 * 1024,
+	HEADER_MAX = 4 * 1024 * 1024,
 	PIECE = 32 * 1024,
 };
 
@@ -103,19 +104,25 @@ write_content(int fd, const struct message *m, off_t offset)
 
 /* The envelope, and the content unless it is there already. */
 static bool
-write_message(const struct message *m, bool content)
+write_message(int fd, const struct message *m, bool content)
 {
 	struct buf envelope = {0};
 	bool ok;
 
 	record_add(&envelope, m, true);
 	errno = EFBIG; /* nobody would read such an envelope again */
-	ok = envelope.len <= ENVELOPE_MAX &&
-	    write_at(m->file, envelope.data, envelope.len, 0) &&
-	    (!content || write_content(m->file, m, (off_t)envelope.len)) &&
-	    fsync(m->file) == 0;
+	ok = envelope.len <= RECORD_MAX &&
+	    write_at(fd, envelope.data, envelope.len, 0) &&
+	    (!content || write_content(fd, m, (off_t)envelope.len)) &&
+	    fsync(fd) == 0;
 	buf_free(&envelope);
 	return ok;
+}
+
+bool
+spool_write(int fd, const struct message *m)
+{
+	return write_message(fd, m, true);
 }
 
 /* A fsync that failed is never tried again: the kernel may have forgotten
@@ -175,7 +182,7 @@ spool_commit(struct spool *s, struct message *m)
 {
 	bool begun = m->file >= 0;
 
-	if ((begun || create(s, m)) && write_message(m, !begun) &&
+	if ((begun || create(s, m)) && write_message(m->file, m, !begun) &&
 	    publish(s, m->id)) {
 		m->incoming = -1;
 		return true;
@@ -192,51 +199,15 @@ spool_commit(struct spool *s, struct message *m)
 
 /* --- Load ---------------------------------------------------------------- */
 
-/* The envelope's text, up to and with its end; NULL if there is none. */
-static char *
-read_envelope(int fd, size_t *len)
-{
-	struct buf text = {0};
-	char *piece = xmalloc(PIECE), *end = NULL;
-	ssize_t got = 1;
-
-	while (!end && got > 0 && text.len < ENVELOPE_MAX) {
-		got = pread(fd, piece, PIECE, (off_t)text.len);
-		if (got > 0)
-			buf_add(&text, piece, (size_t)got);
-		end = strstr(buf_text(&text), "\nend\n");
-	}
-	free(piece);
-	if (!end) {
-		buf_free(&text);
-		return NULL;
-	}
-	*len = (size_t)(end - text.data) + 5;
-	text.data[*len] = '\0';
-	return buf_take(&text);
-}
-
-/* Whether it is a message of another version, which is not ours to judge. */
-static bool
-is_of_other_version(int fd)
-{
-	static const char own[] = "smarthost 1\n";
-	char start[sizeof(own)] = "";
-
-	return pread(fd, start, sizeof(own) - 1, 0) > 10 &&
-	    strncmp(start, own, 10) == 0 && start[10] >= '0' &&
-	    start[10] <= '9' && atoi(start + 10) != 1;
-}
-
 /* Fills the message from its file. False if it is damaged. */
 static bool
 read_message(struct message *m, off_t file_size)
 {
 	uint64_t header = 0, content = 0;
 	size_t envelope = 0;
-	char *text = read_envelope(m->file, &envelope), *bytes;
+	char *text = record_load(m->file, &envelope), *bytes;
 	bool ok = text && record_read(text, m, &header, &content) &&
-	    content >= header + 2 && header < ENVELOPE_MAX &&
+	    content >= header + 2 && header < HEADER_MAX &&
 	    (uint64_t)file_size == envelope + content;
 
 	free(text);
@@ -256,7 +227,23 @@ spool_read(struct message *m, off_t size)
 {
 	if (read_message(m, size))
 		return LOADED;
-	return is_of_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
+	return record_is_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
+}
+
+/* What could not be opened: errno says why. */
+static enum load_result
+judge_closed(const struct spool *s, const char *id)
+{
+	struct stat named;
+	int error = errno;
+	bool foreign = error == EACCES &&
+	    fstatat(s->queue, id, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_uid != s->owner;
+
+	errno = error;
+	if (foreign)
+		return LOAD_FOREIGN;
+	return error == ENOENT ? LOAD_GONE : LOAD_TROUBLE;
 }
 
 /* Opens and locks; the name must still be that of the locked file. */
@@ -268,7 +255,7 @@ open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
 	*fd = openat(s->queue, id,
 	    O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd < 0)
-		return errno == ENOENT ? LOAD_GONE : LOAD_TROUBLE;
+		return judge_closed(s, id);
 	if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
 		return errno == EWOULDBLOCK ? LOAD_BUSY : LOAD_TROUBLE;
 	if (fstat(*fd, file) != 0)
@@ -276,6 +263,8 @@ open_locked(struct spool *s, const char *id, int *fd, struct stat *file)
 	if (fstatat(s->queue, id, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    named.st_ino != file->st_ino || named.st_dev != file->st_dev)
 		return LOAD_GONE;
+	if (file->st_uid != s->owner)
+		return LOAD_FOREIGN;
 	return S_ISREG(file->st_mode) && file->st_nlink == 1 ? LOADED
 							     : LOAD_DAMAGED;
 }
@@ -344,7 +333,8 @@ spool_remove(struct spool *s, struct message *m)
 }
 
 bool
-spool_set_aside(struct spool *s, const char *id, const char *as)
+spool_set_aside_from(struct spool *s, int directory, const char *name,
+    const char *as)
 {
 	struct stat there;
 
@@ -353,8 +343,14 @@ spool_set_aside(struct spool *s, const char *id, const char *as)
 		errno = EEXIST;
 		return false;
 	}
-	return renameat(s->queue, id, s->failed, as) == 0 &&
-	    fsync(s->failed) == 0 && fsync(s->queue) == 0;
+	return renameat(directory, name, s->failed, as) == 0 &&
+	    fsync(s->failed) == 0 && fsync(directory) == 0;
+}
+
+bool
+spool_set_aside(struct spool *s, const char *id, const char *as)
+{
+	return spool_set_aside_from(s, s->queue, id, as);
 }
 
 /* What a digest is about is there under its ID and a number each. */
@@ -375,4 +371,15 @@ bool
 spool_has(struct spool *s, const char *id)
 {
 	return faccessat(s->queue, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool
+spool_next_try(struct spool *s, const char *id, time_t *when)
+{
+	struct stat file;
+
+	if (fstatat(s->queue, id, &file, AT_SYMLINK_NOFOLLOW) != 0)
+		return false;
+	*when = file.st_mtim.tv_sec;
+	return true;
 }

@@ -50,11 +50,19 @@ int spool_begin(struct spool *, struct message *, uint64_t *base);
  * errno set, and then nothing of it is left. */
 bool spool_commit(struct spool *, struct message *);
 
+/* Writes the message into an empty file as the spool has it, and waits for the
+ * disk. False with errno set. */
+bool spool_write(int fd, const struct message *);
+
+/* Whether a daemon has the spool now, or a run through the queue. */
+bool spool_is_owned(const struct spool *);
+
 enum load_result {
 	LOADED,
 	LOAD_GONE,    /* not there any more */
 	LOAD_BUSY,    /* somebody else has it */
 	LOAD_TROUBLE, /* cannot be read now: errno */
+	LOAD_FOREIGN, /* belongs to another user than the queue */
 	LOAD_UNKNOWN, /* of a version that we do not know */
 	LOAD_DAMAGED, /* is no message of ours, or not a whole one */
 };
@@ -79,8 +87,11 @@ bool spool_mark(struct message *);
  * that a crash in between does not send it again. */
 bool spool_remove(struct spool *, struct message *);
 
-/* Moves a file from the queue into failed/, under the name as. */
+/* Moves a file from the queue, or from another directory, into failed/, under
+ * the name as. False with errno set; EEXIST if there is one of that name. */
 bool spool_set_aside(struct spool *, const char *id, const char *as);
+bool spool_set_aside_from(struct spool *, int directory, const char *name,
+    const char *as);
 
 /* Removes what is in failed/ because of the notice with this ID, if anything
  * is. */
@@ -88,6 +99,9 @@ void spool_forget_failed(struct spool *, const char *id);
 
 /* Whether a message with this ID is in the queue. */
 bool spool_has(struct spool *, const char *id);
+
+/* When it is to be tried; false if it is not there. */
+bool spool_next_try(struct spool *, const char *id, time_t *when);
 
 /* Calls found for each message file in the queue; names that are none of ours
  * are counted in the result. -1 with errno set when it cannot be read. It ends

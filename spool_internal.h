@@ -2,12 +2,15 @@
 #ifndef SPOOL_INTERNAL_H
 #define SPOOL_INTERNAL_H
 
+#include <sys/types.h>
+
 /* What spool.c (the files) and directory.c (the directories) share. */
 
 struct spool {
 	char *path;
 	int directory, incoming, queue, failed; /* descriptors */
 	int lock;                               /* -1: not ours */
+	uid_t owner;                            /* of the queue */
 };
 
 #endif

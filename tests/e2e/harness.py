@@ -311,6 +311,8 @@ def sendmail(*args, config=None, socket_path=None, env=None, **more):
     """Runs `smarthost sendmail`: daemonless with a configuration file, or
     through the daemon that listens at socket_path."""
     env = dict(env or {})
+    if not config:  # this machine's own spool is none of ours
+        env.setdefault("SMARTHOST_QUEUE_DIRECTORY", "none")
     if socket_path:
         env["SMARTHOST_LISTEN_SOCKET"] = str(socket_path)
     first = ["-C", config] if config else []

@@ -32,7 +32,8 @@ from harness import WAIT, Daemon, message
 
 CALLS = ("openat,flock,pread64,pwrite64,fsync,fdatasync,rename,renameat,"
          "renameat2,unlinkat,utimensat,sendto,recvfrom,sendmsg,recvmsg,write,"
-         "writev,read,close,connect,newfstatat,fstat").split(",")
+         "writev,read,close,connect,newfstatat,fstat,fchmod,statfs,"
+         "fstatfs,syncfs").split(",")
 # Of these the error is injected; the rest belongs to the sockets.
 FAILING = {"openat": ["EMFILE", "ENOSPC", "EROFS"], "flock": ["ENOLCK"],
            "pwrite64": ["EIO", "ENOSPC", "EDQUOT"],

@@ -178,7 +178,7 @@ def test_relay_away(case, delivery, start, kept, spool, nobody_there, relay):
     assert spool.names() == [name] and spool.names("incoming") == []
     mode = os.stat(spool.path / "queue" / name).st_mode
     assert stat.S_IMODE(mode) == 0o600
-    assert stat.S_IMODE(os.stat(spool.path).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(spool.path).st_mode) == 0o711
     one = relay()
     for _ in range(2):
         drain(start, kept(one), one, 1)
@@ -803,7 +803,7 @@ def test_unknown_version(start, kept, spool, stored, relay):
 
 @pytest.mark.skipif(not ROOT, reason="needs another user")
 def test_unreadable_file(start, kept, spool, stored, relay, place):
-    """One file of another owner: reported, and the rest goes on."""
+    """One file of another owner: set aside, and the rest goes on (DU-39)."""
     spool.make()
     for name in (".", "incoming", "queue", "failed"):
         os.chown(spool.path / name, NOBODY, NOBODY)
@@ -813,10 +813,11 @@ def test_unreadable_file(start, kept, spool, stored, relay, place):
     other.chmod(0o600)
     one = relay()
     daemon = start(kept(one), uid=NOBODY)
-    daemon.wait_event("message", text=re.compile(other.name))
+    daemon.wait_event("message", text=re.compile(other.name + ".*chown"))
     assert send(daemon).code == 250
     daemon.stop()
-    assert other.exists()
+    assert spool.names() == []
+    assert spool.names("failed") == [other.name]
 
 
 def test_done_but_not_removed(start, kept, spool, stored, relay):
@@ -1152,6 +1153,15 @@ def test_clock_beyond_all_bounds(disk, start, kept, nobody_there, relay):
     one = relay()
     drain(start, kept(one, SMALL), one, 4, wrapper=small.wrapper)
     assert small.spool.names() == []
+
+
+def test_disk_that_forgets(disk, start, kept, relay):
+    """One warning: mail there does not outlive the container."""
+    small = disk("size=1m")
+    daemon = start(kept(relay()), wrapper=small.wrapper)
+    [event] = daemon.events("message", level="warn",
+                            text=re.compile("volume"))
+    assert f"{small.path} is on tmpfs" in event["text"]
 
 
 def test_read_only_disk(disk, start, kept, relay):

@@ -335,7 +335,7 @@ class Steps:
     def container(self, block):
         self.guest.shell(block, stdin=PASSWORD.encode() + b"\n")
         found = self.guest.shell("stat -c '%u %a' spool spool/queue")
-        assert found == "65534 700\n65534 700\n"
+        assert found == "65534 711\n65534 700\n"
 
     def trouble(self, block):
         assert "<<< 235 " in self.guest.shell(block)
@@ -423,6 +423,10 @@ def made_real(text, relay, ca, password_file):
     return sections
 
 
+def without_a_spool(sections):
+    return harness.merge(sections, {"queue": {"directory": "none"}})
+
+
 @pytest.mark.parametrize("number", range(len(blocks("ini"))))
 def test_configuration(number, place, relay, tls, certs):
     """As it stands but for the files, then with a relay that is there."""
@@ -441,7 +445,8 @@ def test_configuration(number, place, relay, tls, certs):
 
     user = sections["upstream"].get("user", "apikey")
     one = relay(tls=tls, mechanisms=("PLAIN", "LOGIN"), user=user)
-    harness.write_config(path, made_real(text, one, certs.ca, password))
+    harness.write_config(path, without_a_spool(
+        made_real(text, one, certs.ca, password)))
     done = sendmail("b@example.test", config=path, stdin=message())
     assert (done.status, done.text) == (0, "")
     [session] = one.sessions
@@ -468,7 +473,8 @@ class Troubles:
         upstream = {"host": "127.0.0.1", "port": getattr(relay, "port", 1),
                     "tls_ca_file": self.certs.ca, "tls_name": "relay.test",
                     "user": badrelay.USER, "password": PASSWORD, **changes}
-        harness.write_config(self.path, {"upstream": upstream})
+        harness.write_config(self.path, {"upstream": upstream,
+                                         "queue": {"directory": "none"}})
         done = sendmail("you@example.com", config=self.path, stdin=message())
         assert done.status != 0
         return done.text
@@ -554,13 +560,28 @@ class Troubles:
         sentence = daemon.log.raw.decode().splitlines(True)[-1]
         return sentence.replace(str(spool), "/var/spool/smarthost")
 
+    def spool_not_writable(self):
+        """The default one, in the sentence only: it may be another's."""
+        if os.getuid() != 0:
+            pytest.skip("needs root")
+        spool = self.place / "spool"
+        spool.mkdir(mode=0o700)
+        daemon = Daemon(self.place, {
+            "upstream": {"host": "mail.example.com"},
+            "listen": {"address": "127.0.0.1:0", "socket": "none"},
+            "queue": {"directory": spool}}, uid=harness.NOBODY)
+        assert daemon.wait_exit() == harness.CONFIG
+        sentence = daemon.log.raw.decode().splitlines(True)[-1]
+        return sentence.replace(str(spool), "/var/spool/smarthost")
+
     def port_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
             daemon = Daemon(self.place, {
                 "upstream": {"host": "mail.example.com"},
                 "listen": {"address": f"127.0.0.1:{port}",
-                           "socket": "none"}})
+                           "socket": "none"},
+                "queue": {"directory": "none"}})
             assert daemon.wait_exit() == harness.CONFIG
         text = daemon.log.raw.decode()
         return text.replace(f"127.0.0.1:{port}", "127.0.0.1:25")

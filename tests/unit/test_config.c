@@ -171,7 +171,8 @@ test_defaults(void **state)
 	assert_int_equal(c->listen.max_clients, 256);
 	assert_int_equal(c->listen.session_timeout, 300000);
 	assert_false(c->listen.reject_bare_newline);
-	assert_null(c->queue.directory);
+	assert_string_equal(c->queue.directory, "/var/spool/smarthost");
+	assert_true(c->queue.directory_is_default);
 	assert_false(c->queue.commit_first);
 	assert_int_equal(c->queue.direct_wait, 10000);
 	assert_null(c->queue.bounce_to);
@@ -286,6 +287,7 @@ test_every_key(void **state)
 	assert_int_equal(c->listen.session_timeout, 86400000);
 	assert_true(c->listen.reject_bare_newline);
 	assert_null(c->queue.directory);
+	assert_false(c->queue.directory_is_default);
 	assert_int_equal(c->queue.direct_wait, 3000);
 	run_end(&run);
 }
@@ -668,8 +670,10 @@ static const struct refusal refusals[] = {
 	    "without an address nobody could send anything"},
 	{RELAY "[listen]\nsocket = none\naddress = none\n", "without an "
 	    "address nobody"},
-	{RELAY "[queue]\ndelivery = queue\n", "[queue] delivery = \"queue\": "
-	    "there is no queue directory"},
+	{RELAY "[queue]\ndirectory = none\ndelivery = queue\n", "[queue] "
+	    "delivery = \"queue\": there is no queue directory"},
+	{RELAY "[queue]\ndirectory = none\ndirect_wait = 0\n", "[queue] "
+	    "direct_wait = \"0\": no message could be sent in no time"},
 };
 
 static void
@@ -722,7 +726,8 @@ static const struct refusal warnings[] = {
 	{RELAY "[listen]\naddress = [::ffff:127.0.0.1]:25\n", NULL},
 	{RELAY "[queue]\ndirectory = /var/spool/smarthost\n", NULL},
 	{RELAY "[queue]\ndirectory = none\n", NULL},
-	{RELAY "[queue]\nbounce_to = a@b\n", "[queue] bounce_to: there is no "
+	{RELAY "[queue]\ndirectory = none\nbounce_to = a@b\n",
+	    "[queue] bounce_to: there is no "
 	    "queue directory, so no notice is ever made\n"},
 	{RELAY "[queue]\nbounce_from = a@b\n", "[queue] bounce_from: there is "
 	    "no queue directory"},

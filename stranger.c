@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A message as a stranger has written it down.
+ */
+#include "stranger.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "message.h"
+#include "record.h"
+
+enum {
+	PIECE = 32 * 1024,
+	PARAMETER_MAX = 500, /* of DSN: more than RFC 3461 allows */
+};
+
+/* It goes to the relay, or into a notice, as it is. */
+static bool
+is_printable(const char *s)
+{
+	size_t len = 0;
+
+	while (s && s[len] > ' ' && s[len] <= '~')
+		len++;
+	return !s || (!s[len] && len <= PARAMETER_MAX);
+}
+
+static bool
+is_address(const char *s)
+{
+	return address_check(s, strlen(s)) == ADDRESS_OK;
+}
+
+static bool
+is_sane(const struct message *m)
+{
+	if ((*m->sender && !is_address(m->sender)) ||
+	    !is_printable(m->envelope_id))
+		return false;
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (!is_address(m->recipients[i].address) ||
+		    !is_printable(m->recipients[i].original))
+			return false;
+	return true;
+}
+
+/* Returns the length of the text; 0 if it is none of a message. Its ID is only
+ * put into the message to have it read. */
+static size_t
+read_text(struct message *m, int fd, uint64_t size)
+{
+	static const char start[] = "smarthost 1\nid ";
+	uint64_t header, content;
+	size_t len = 0, id = sizeof(start) - 1;
+	char *text = record_load(fd, &len);
+	bool ok = text && len > id + QUEUE_ID_SIZE &&
+	    strncmp(text, start, id) == 0;
+
+	if (ok) {
+		memcpy(m->id, text + id, QUEUE_ID_SIZE - 1);
+		ok = record_read(text, m, &header, &content) && is_sane(m) &&
+		    content == size - len;
+	}
+	free(text);
+	return ok ? len : 0;
+}
+
+/* What the caller has set is true, whatever the text says. */
+static bool
+read_envelope(struct message *m, int fd, uint64_t size, size_t *start)
+{
+	char id[QUEUE_ID_SIZE];
+	time_t now = m->arrived_at;
+	uid_t owner = m->owner;
+
+	memcpy(id, m->id, sizeof(id));
+	*start = read_text(m, fd, size);
+	memcpy(m->id, id, sizeof(m->id));
+	m->arrived_at = now;
+	m->owner = owner;
+	m->utf8 = false;
+	for (size_t i = 0; i < m->recipient_count; i++)
+		recipient_set(&m->recipients[i], WAITING, 0, "");
+	return *start > 0;
+}
+
+/* Whatever the text says of it, lines and header are made of what is there. */
+static bool
+read_content(struct message *m, int fd, uint64_t at, uint64_t end)
+{
+	char *piece = xmalloc(PIECE);
+	struct data_reader reader;
+	ssize_t got = 1;
+
+	data_start(&reader, DATA_FROM_STDIN_RAW);
+	while (at < end && got > 0) {
+		got = pread(fd, piece,
+		    end - at < PIECE ? (size_t)(end - at) : PIECE, (off_t)at);
+		if (got > 0) {
+			message_read(m, &reader, piece, (size_t)got);
+			at += (uint64_t)got;
+		}
+	}
+	free(piece);
+	(void)message_finish(m, &reader);
+	return at == end;
+}
+
+bool
+stranger_read(struct message *m, int fd, uint64_t size)
+{
+	size_t start;
+	bool too_large;
+
+	if (!read_envelope(m, fd, size, &start))
+		return false;
+	too_large = size - start > m->limit;
+	if (too_large) /* its header is enough to tell the sender */
+		size = start + PIECE;
+	if (!read_content(m, fd, start, size))
+		return false;
+	if (too_large)
+		m->fault = "552 5.3.4 The message is larger than max_message";
+	return true;
+}
