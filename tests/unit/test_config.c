@@ -729,7 +729,8 @@ static const struct refusal warnings[] = {
 	{RELAY "[queue]\ndirectory = none\nbounce_to = a@b\n",
 	    "[queue] bounce_to: there is no "
 	    "queue directory, so no notice is ever made\n"},
-	{RELAY "[queue]\nbounce_from = a@b\n", "[queue] bounce_from: there is "
+	{RELAY "[queue]\ndirectory = none\nbounce_from = a@b\n",
+	    "[queue] bounce_from: there is "
 	    "no queue directory"},
 };
 
