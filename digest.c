@@ -21,7 +21,7 @@ struct digest {
 	const struct notice_settings *settings;
 	char *reader;
 	struct buf text;
-	size_t messages, recipients, left_out;
+	size_t messages, left_out;
 };
 
 struct digest *
@@ -63,10 +63,8 @@ digest_add(struct digest *d, const struct message *m)
 	buf_add_printable(&d->text, m->sender, strlen(m->sender), ADDRESS_MAX);
 	buf_adds(&d->text, ">, to\r\n");
 	for (size_t i = 0; i < m->recipient_count; i++)
-		if (m->recipients[i].outcome == NEVER) {
+		if (m->recipients[i].outcome == NEVER)
 			add_recipient(&d->text, &m->recipients[i]);
-			d->recipients++;
-		}
 }
 
 static void
