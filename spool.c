@@ -58,7 +58,8 @@
 #include "spool_internal.h"
 
 enum {
-	ENVELOPE_MAX = 4 * 1024 * 1024,
+	ENVELOPE_MAX = 128 * 1024 * 1024, /* for the most recipients there are */
+	HEADER_MAX = 4 * 1024 * 1024,
 	PIECE = 32 * 1024,
 };
 
@@ -189,21 +190,33 @@ spool_commit(struct spool *s, struct message *m)
 
 /* --- Load ---------------------------------------------------------------- */
 
+/* Appends the next piece of the file and looks for the end of the envelope in
+ * it. False when there is no more, or it is no text. */
+static bool
+read_piece(int fd, struct buf *text, char **end)
+{
+	char *piece = xmalloc(PIECE);
+	size_t seen = text->len > 4 ? text->len - 4 : 0; /* half an end */
+	ssize_t got = pread(fd, piece, PIECE, (off_t)text->len);
+
+	if (got > 0)
+		buf_add(text, piece, (size_t)got);
+	free(piece);
+	if (got <= 0)
+		return false;
+	*end = strstr(text->data + seen, "\nend\n");
+	return *end || seen + strlen(text->data + seen) == text->len;
+}
+
 /* The envelope's text, up to and with its end; NULL if there is none. */
 static char *
 read_envelope(int fd, size_t *len)
 {
 	struct buf text = {0};
-	char *piece = xmalloc(PIECE), *end = NULL;
-	ssize_t got = 1;
+	char *end = NULL;
 
-	while (!end && got > 0 && text.len < ENVELOPE_MAX) {
-		got = pread(fd, piece, PIECE, (off_t)text.len);
-		if (got > 0)
-			buf_add(&text, piece, (size_t)got);
-		end = strstr(buf_text(&text), "\nend\n");
-	}
-	free(piece);
+	while (!end && text.len < ENVELOPE_MAX && read_piece(fd, &text, &end))
+		;
 	if (!end) {
 		buf_free(&text);
 		return NULL;
@@ -233,7 +246,7 @@ read_message(struct message *m, off_t file_size)
 	size_t envelope = 0;
 	char *text = read_envelope(m->file, &envelope), *bytes;
 	bool ok = text && record_read(text, m, &header, &content) &&
-	    content >= header + 2 && header < ENVELOPE_MAX &&
+	    content >= header + 2 && header < HEADER_MAX &&
 	    (uint64_t)file_size == envelope + content;
 
 	free(text);
