@@ -343,6 +343,9 @@ run_clock(void *argument)
 			thread_wait(&q->tick, &q->lock,
 			    clock_now() + TROUBLE_PAUSE);
 	}
+	pthread_mutex_unlock(&q->lock);
+	stored_mark_again(q); /* the last chance */
+	pthread_mutex_lock(&q->lock);
 	q->present--;
 	pthread_cond_signal(&q->left);
 	pthread_mutex_unlock(&q->lock);

@@ -41,7 +41,10 @@ struct submission {
 	bool keeps;          /* what cannot be sent goes to the spool */
 	bool abandoned;      /* nobody waits for it; whoever ends it frees */
 	bool stored;         /* it has a file; with abandoned: settle that */
+	bool committing;     /* its session writes the file right now */
 	bool reported;       /* the log has its results */
+	size_t results;      /* recipients, from the first, whose results are
+	                      * final in this attempt */
 	bool unmarked;       /* the log says that the disk has not */
 	unsigned upstream;   /* where it stands in line */
 	enum lane lane;
@@ -156,10 +159,10 @@ void backlog_return(struct queue *, struct submission *);
  * not there at all. */
 bool stored_commit(struct queue *, struct message *);
 
-/* What a session does with a message of its own that is done, and with one
- * that somebody has to try again, which is freed; the verdict then says that
- * it is kept. */
-void stored_drop(struct queue *, struct message *);
+/* What a session does with a message of its own that is done, and of which its
+ * client hears all there is to say; and with one that somebody has to try
+ * again, whose verdict then says that it is kept. Both free it. */
+void stored_drop(struct queue *, struct submission *);
 void stored_keep(struct queue *, struct submission *, struct verdict *);
 
 /* The end of an attempt at a stored message that nobody waits for: marks, and

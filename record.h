@@ -12,7 +12,8 @@ struct message;
  * explains it. */
 
 /* Appends it: the same number of bytes whatever the recipients' results are. A
- * fresh one does not look at them: a courier may be at work on them. */
+ * fresh one looks only at as many of them as the message says: a courier may be
+ * at work on the others. */
 void record_add(struct buf *, const struct message *, bool fresh);
 
 /* Reads it, up to and with its end line, into a message that has its ID; the

@@ -343,7 +343,8 @@ spool_put_off(struct message *m, time_t next_try)
 bool
 spool_remove(struct spool *s, struct message *m)
 {
-	return spool_mark(m) && unlinkat(s->queue, m->id, 0) == 0;
+	return spool_mark(m) &&
+	    (unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT);
 }
 
 bool

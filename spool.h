@@ -44,9 +44,9 @@ void spool_close(struct spool *);
  * the file. */
 int spool_begin(struct spool *, struct message *, uint64_t *base);
 
-/* Writes the message, its recipients as waiting, and makes it durable: file,
- * name and directory. On success its file is locked by the message. False with
- * errno set, and then nothing of it is left. */
+/* Writes the message, its recipients as waiting but for those with results, and
+ * makes it durable: file, name and directory. On success its file is locked by
+ * the message. False with errno set, and then nothing of it is left. */
 bool spool_commit(struct spool *, struct message *);
 
 enum load_result {
@@ -71,7 +71,8 @@ bool spool_put_off(struct message *, time_t next_try);
 bool spool_mark(struct message *);
 
 /* Takes a message out of the queue for good; its marks are written first, so
- * that a crash in between does not send it again. */
+ * that a crash in between does not send it again. That somebody has removed its
+ * file already is no failure. */
 bool spool_remove(struct spool *, struct message *);
 
 /* Moves a file from the queue into failed/, under the name as. */
