@@ -107,11 +107,15 @@ find_reader(struct owed *o, const char *address, int64_t now)
 	return r;
 }
 
+/* A message that has somebody left to try comes more than once. */
 static void
 put_on_list(struct reader *r, const char *id)
 {
 	size_t n = r->count;
 
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(r->ids[i], id, QUEUE_ID_SIZE) == 0)
+			return;
 	if (n == DIGEST_MAX)
 		return; /* it will come again, and be on the next one */
 	if ((n & (n - 1)) == 0) /* grow at each power of two */
@@ -146,6 +150,19 @@ may_tell(struct queue *q, const char *address, const char *id,
 	}
 	pthread_mutex_unlock(&q->lock);
 	return may;
+}
+
+/* It could not be told: that does not count. */
+static void
+take_back(struct queue *q, const char *address)
+{
+	struct reader *r;
+
+	pthread_mutex_lock(&q->lock);
+	r = find_reader(q->owed, address, clock_now());
+	if (r && r->told)
+		r->told--;
+	pthread_mutex_unlock(&q->lock);
 }
 
 static void
@@ -281,8 +298,32 @@ add_others(struct queue *q, struct digest *d, struct reader *list)
 	return added;
 }
 
-/* One notice about this message and the others on the list, which go to
- * failed/ under its name. */
+/* Moves those who are told in a digest to failed/, under its name and a number
+ * each, without a gap; who is in somebody's hand now is told by him. Returns
+ * how many there were. */
+static unsigned
+set_others_aside(struct queue *q, const char *digest,
+    const struct reader *list, size_t count)
+{
+	char name[NOTICE_NAME_SIZE];
+	unsigned number = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct message *m = NULL;
+
+		if (spool_load(q->spool, list->ids[i], &m) != LOADED)
+			continue;
+		snprintf(name, sizeof(name), "%s.%u", digest, number + 1);
+		if (spool_set_aside(q->spool, m->id, name)) {
+			backlog_forget(q, m->id);
+			number++;
+		}
+		message_free(m);
+	}
+	return number;
+}
+
+/* One notice about this message and the others on the list. */
 static bool
 tell_together(struct queue *q, struct message *m,
     const struct notice_settings *settings, struct reader *list,
@@ -291,10 +332,11 @@ tell_together(struct queue *q, struct message *m,
 	struct digest *d = digest_new(settings, list->address);
 	struct message *notice;
 	char id[QUEUE_ID_SIZE];
-	size_t others;
+	unsigned others;
+	size_t count;
 
 	digest_add(d, m);
-	others = add_others(q, d, list);
+	count = add_others(q, d, list);
 	notice = digest_finish(d);
 	if (!store(q, notice, m->id)) {
 		message_free(notice);
@@ -302,12 +344,8 @@ tell_together(struct queue *q, struct message *m,
 	}
 	report_failed(m, "its sender is told, in a digest");
 	set_reported(m);
-	for (size_t i = 0; i < others; i++) {
-		snprintf(name, NOTICE_NAME_SIZE, "%s.%zu", notice->id, i + 2);
-		(void)spool_set_aside(q->spool, list->ids[i], name);
-		backlog_forget(q, list->ids[i]);
-	}
-	snprintf(name, NOTICE_NAME_SIZE, "%s.1", notice->id);
+	others = set_others_aside(q, notice->id, list, count);
+	snprintf(name, NOTICE_NAME_SIZE, "%s.%u", notice->id, others + 1);
 	release(q, notice, id);
 	return true;
 }
@@ -331,6 +369,8 @@ owed_notify(struct queue *q, struct message *m, char name[NOTICE_NAME_SIZE],
 		told = tell_together(q, m, &settings, &list, name);
 	else
 		told = tell(q, m, &settings, name);
+	if (!told)
+		take_back(q, reader);
 	free(list.ids);
 	return told;
 }

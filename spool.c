@@ -347,6 +347,29 @@ spool_remove(struct spool *s, struct message *m)
 	    (unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT);
 }
 
+/* What a digest is about is there under its ID and a number each. */
+static void
+forget_failed(struct spool *s, const char *id)
+{
+	char name[64];
+	unsigned number = 0;
+
+	if (unlinkat(s->failed, id, 0) == 0)
+		return;
+	do
+		snprintf(name, sizeof(name), "%s.%u", id, ++number);
+	while (unlinkat(s->failed, name, 0) == 0);
+}
+
+bool
+spool_complete(struct spool *s, struct message *m)
+{
+	if (!spool_mark(m))
+		return false;
+	forget_failed(s, m->id);
+	return unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
+}
+
 bool
 spool_set_aside(struct spool *s, const char *id, const char *as)
 {
@@ -359,20 +382,6 @@ spool_set_aside(struct spool *s, const char *id, const char *as)
 	}
 	return renameat(s->queue, id, s->failed, as) == 0 &&
 	    fsync(s->failed) == 0 && fsync(s->queue) == 0;
-}
-
-/* What a digest is about is there under its ID and a number each. */
-void
-spool_forget_failed(struct spool *s, const char *id)
-{
-	char name[64];
-	unsigned number = 0;
-
-	if (unlinkat(s->failed, id, 0) == 0)
-		return;
-	do
-		snprintf(name, sizeof(name), "%s.%u", id, ++number);
-	while (unlinkat(s->failed, name, 0) == 0);
 }
 
 bool

@@ -75,12 +75,12 @@ bool spool_mark(struct message *);
  * file already is no failure. */
 bool spool_remove(struct spool *, struct message *);
 
+/* The same for one that has reached everybody: if it is a notice, what is in
+ * failed/ because of it goes first. */
+bool spool_complete(struct spool *, struct message *);
+
 /* Moves a file from the queue into failed/, under the name as. */
 bool spool_set_aside(struct spool *, const char *id, const char *as);
-
-/* Removes what is in failed/ because of the notice with this ID, if anything
- * is. */
-void spool_forget_failed(struct spool *, const char *id);
 
 /* Whether a message with this ID is in the queue. */
 bool spool_has(struct spool *, const char *id);

@@ -121,10 +121,9 @@ stored_commit(struct queue *q, struct message *m)
 static bool
 drop(struct queue *q, struct message *m)
 {
-	if (!spool_remove(q->spool, m))
+	if (!spool_complete(q->spool, m))
 		return false;
 	backlog_forget(q, m->id);
-	spool_forget_failed(q->spool, m->id);
 	return true;
 }
 

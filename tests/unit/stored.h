@@ -46,6 +46,7 @@ enum {
 	SECOND = 1000,
 	MINUTE = 60 * SECOND,
 	HOUR = 60 * MINUTE,
+	CONNECTIONS = 2,
 	DIRECT_WAIT = HOUR, /* nobody waits as long, unless time is skipped */
 };
 
@@ -155,6 +156,17 @@ gate_await(void)
 	while (!disk.reached)
 		pthread_cond_wait(&disk.changed, &disk.lock);
 	pthread_mutex_unlock(&disk.lock);
+}
+
+static inline bool
+gate_is_reached(void)
+{
+	bool reached;
+
+	pthread_mutex_lock(&disk.lock);
+	reached = disk.reached;
+	pthread_mutex_unlock(&disk.lock);
+	return reached;
 }
 
 static inline void
@@ -267,7 +279,7 @@ house_build(size_t upstreams)
 	for (size_t i = 0; i < upstreams; i++) {
 		snprintf(h->names[i], sizeof(h->names[i]), "u%zu", i);
 		h->upstreams[i] = (struct upstream){
-			.name = h->names[i], .connections = 2,
+			.name = h->names[i], .connections = CONNECTIONS,
 			.recipients_per_message = 100,
 			.idle = PATIENCE * SECOND};
 		h->relays[i].upstream = &h->upstreams[i];
@@ -291,6 +303,30 @@ house_shut(struct house *h)
 	assert_true(queue_wait_for_couriers(h->queue, 0));
 	queue_free(h->queue);
 	spool_close(h->spool);
+}
+
+/* The spool as it is now, for later: as a crash would leave it. */
+static inline void
+house_snapshot(const struct house *h)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "rm -rf %s.crash && "
+	    "cp -a %s %s.crash", h->root, h->root, h->root);
+	assert_int_equal(system(command), 0);
+}
+
+/* Starts with the spool of the snapshot. */
+static inline void
+house_restart_from_snapshot(struct house *h)
+{
+	char command[256];
+
+	house_shut(h);
+	snprintf(command, sizeof(command), "rm -rf %s && mv %s.crash %s",
+	    h->root, h->root, h->root);
+	assert_int_equal(system(command), 0);
+	house_open(h);
 }
 
 static inline int
@@ -565,8 +601,8 @@ waiting(struct house *h, enum lane lane)
 	return count;
 }
 
-/* Whether the clock has done all that there is to do now, with so many stored
- * messages in the test's own hand. */
+/* Whether all that is stored is known, and the clock has done all that can be
+ * done now, with so many stored messages in the test's own hand. */
 static inline bool
 is_quiet(struct house *h, size_t in_hand)
 {
@@ -579,9 +615,11 @@ is_quiet(struct house *h, size_t in_hand)
 		seen++;
 	for (size_t i = 0; i < h->config.upstream_count; i++)
 		seen += q->lines[i].lanes[LANE_STORED].waiting;
-	quiet = q->roster.count == q->schedule.count + seen &&
+	quiet = q->roster.count == files(h, "queue", NULL) &&
+	    q->roster.count == q->schedule.count + seen &&
 	    (q->schedule.count == 0 ||
-		schedule_next(&q->schedule) > clock_now());
+		schedule_next(&q->schedule) > clock_now() ||
+		q->lines[0].lanes[LANE_STORED].waiting >= CONNECTIONS);
 	unlock(h);
 	return quiet;
 }
