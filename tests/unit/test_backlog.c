@@ -155,7 +155,8 @@ a_few_may_always_wait(void **state)
 	house_close(h);
 }
 
-/* As many as were served in this direct_wait, or in the one before. */
+/* It is long if more are ahead than were served in this direct_wait, or in the
+ * one before. */
 static void
 more_may_wait_for_a_fast_relay(void **state)
 {
@@ -164,12 +165,11 @@ more_may_wait_for_a_fast_relay(void **state)
 
 	(void)state;
 	lock(h);
-	line->finished = FEW + 5;
+	line->finished = FEW + 4;
 	unlock(h);
 	check_length(h, FEW + 5);
-	skip_time(h, DIRECT_WAIT); /* and FEW + 5 were sent in the test */
 	lock(h);
-	line->finished = 2 * FEW;
+	line->finished = 2 * FEW - 1;
 	unlock(h);
 	skip_time(h, DIRECT_WAIT);
 	check_length(h, 2 * FEW);
@@ -446,35 +446,37 @@ a_relay_that_is_away_for_days(void **state)
 	house_close(h);
 }
 
-/* His sender is never let through: it is not tried, and is over in time. */
+/* The sender of many messages is never let through: most are not tried, and
+ * all are over in time. */
 static void
 a_sender_who_waits_for_days(void **state)
 {
+	enum { HIS = 8 };
 	struct house *h = house_build(1);
-	char first[QUEUE_ID_SIZE], id[QUEUE_ID_SIZE], name[64];
-	struct submission *s;
-	struct buf text;
+	size_t tried = 0, told = 0;
 
 	(void)state;
-	store(h, "new@x", "b@y", first);
+	store(h, "new@x", "b@y", NULL);
 	settle(h, take(h), HOLD, SCOPE_SENDER);
-	store(h, "new@x", "b@y", id);
+	for (int i = 1; i < HIS; i++)
+		store(h, "new@x", "b@y", NULL);
 	AWAIT(is_quiet(h, 0));
 	skip_time(h, (int64_t)6 * DAY);
-	s = take(h); /* one is tried again, and refused in the end */
-	assert_string_equal(queue_message(s)->id, id);
-	settle(h, s, HOLD, SCOPE_SENDER);
-	s = take(h); /* its notice; the other one needs no attempt */
-	assert_string_equal(queue_message(s)->sender, "");
-	settle(h, s, SENT, SCOPE_MESSAGE);
-	s = take(h);
-	assert_string_equal(queue_message(s)->sender, "");
-	AWAIT(files(h, "failed", name) == 1);
-	text = read_file(h, "failed", name);
-	assert_non_null(strstr(text.data, first));
-	assert_non_null(strstr(text.data, " said so ")); /* to the other */
-	buf_free(&text);
-	settle(h, s, SENT, SCOPE_MESSAGE);
+	while (told < HIS) {
+		struct submission *s = take(h);
+		bool notice = !*queue_message(s)->sender;
+		struct buf text;
+
+		if (notice) { /* says what was said to the others */
+			text = read_file(h, "failed", queue_message(s)->id);
+			assert_non_null(strstr(text.data, " said so "));
+			buf_free(&text);
+		}
+		tried += !notice;
+		told += notice;
+		settle(h, s, notice ? SENT : HOLD, SCOPE_SENDER);
+	}
+	assert_in_range(tried, 1, CONNECTIONS + 2);
 	AWAIT(is_quiet(h, 0));
 	check_empty(h);
 	house_close(h);
