@@ -197,26 +197,40 @@ load(struct queue *q, const char *id)
 	return NULL;
 }
 
+/* Under the lock: when a stored message can be put in line: the first upstream
+ * that is worth trying would have it. While that one's line has enough of them
+ * the others wait on the disk: INT64_MAX. */
+static int64_t
+line_opens(const struct queue *q, int64_t now)
+{
+	int64_t first = INT64_MAX;
+
+	for (size_t i = 0; i < q->config->upstream_count; i++) {
+		const struct line *line = &q->lines[i];
+		int64_t opens = health_opens(&line->health, now);
+
+		if (opens <= now)
+			return line->lanes[LANE_STORED].waiting <
+				q->config->upstreams[i].connections
+			    ? now : INT64_MAX;
+		if (opens < first)
+			first = opens;
+	}
+	return first;
+}
+
 /* Under the lock: when the clock has to look again; INT64_MAX: when it is told
  * to. *now is set when a stored message can be put in line at once. */
 static int64_t
 next_look(const struct queue *q, bool *now)
 {
 	int64_t next = schedule_next(&q->schedule), time_now = clock_now();
-	int64_t open = INT64_MAX;
+	int64_t open;
 
 	*now = false;
 	if (next < 0)
 		return INT64_MAX;
-	for (size_t i = 0; i < q->config->upstream_count; i++) {
-		const struct line *line = &q->lines[i];
-		int64_t opens = health_opens(&line->health, time_now);
-
-		if (line->lanes[LANE_STORED].waiting <
-			q->config->upstreams[i].connections &&
-		    opens < open)
-			open = opens;
-	}
+	open = line_opens(q, time_now);
 	*now = next <= time_now && open <= time_now;
 	return next > open ? next : open;
 }
@@ -252,8 +266,27 @@ put_in_line(struct queue *q, struct submission *s, int64_t *when)
 	return true;
 }
 
-/* Takes the next due message and puts it in line; one that nobody waits for
- * any more, since a crash cut its end short, ends now. */
+/* Whether it has come to its end without another attempt: nobody waits for it
+ * any more, since a crash cut its end short, or it has waited too long for
+ * somebody to let its sender send. */
+static bool
+is_over(struct queue *q, struct submission *s)
+{
+	int64_t until;
+	bool held;
+
+	if (!has_waiting(s->message))
+		return true;
+	if (!stored_is_expired(q, s->message))
+		return false;
+	pthread_mutex_lock(&q->lock);
+	held = pauses_hold(&q->senders, s->message->sender, clock_now(),
+	    &until, &s->verdict);
+	pthread_mutex_unlock(&q->lock);
+	return held;
+}
+
+/* Takes the next due message and puts it in line, or ends it. */
 static void
 serve_next(struct queue *q)
 {
@@ -265,7 +298,7 @@ serve_next(struct queue *q)
 		return;
 	pthread_mutex_unlock(&q->lock);
 	s = load(q, id);
-	if (s && !has_waiting(s->message)) {
+	if (s && is_over(q, s)) {
 		stored_settle(q, s);
 		s = NULL;
 	}
@@ -314,6 +347,17 @@ is_any_down(const struct queue *q)
 	return false;
 }
 
+/* Whether there is a line that nobody serves, since the system gave no
+ * thread. */
+static bool
+is_any_deserted(const struct queue *q)
+{
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		if (line_waiting(&q->lines[i]) && !q->lines[i].couriers)
+			return true;
+	return false;
+}
+
 /* What is done once a minute when there is trouble. */
 static void
 keep_house(struct queue *q)
@@ -324,6 +368,7 @@ keep_house(struct queue *q)
 	stored_mark_again(q);
 	calm = stored_is_calm(q);
 	pthread_mutex_lock(&q->lock);
+	line_staff(q);
 	if (calm && is_any_down(q))
 		expire_old(q);
 }
@@ -337,7 +382,7 @@ serve(struct queue *q)
 		bool now;
 		int64_t look = next_look(q, &now), house = INT64_MAX;
 
-		if (q->unmarked || is_any_down(q))
+		if (q->unmarked || is_any_down(q) || is_any_deserted(q))
 			house = kept_house + MINUTE;
 		if (clock_now() >= house) {
 			keep_house(q);
@@ -372,6 +417,9 @@ run_clock(void *argument)
 			thread_wait(&q->tick, &q->lock,
 			    clock_now() + TROUBLE_PAUSE);
 	}
+	pthread_mutex_unlock(&q->lock);
+	stored_mark_again(q); /* the last chance */
+	pthread_mutex_lock(&q->lock);
 	q->present--;
 	pthread_cond_signal(&q->left);
 	pthread_mutex_unlock(&q->lock);

@@ -165,42 +165,26 @@ set_aside(struct drop *d, const char *as)
 	return false;
 }
 
-/* Under the name that has to do with its notice, as long as that is not
- * delivered; and somebody may have done that meanwhile. */
-static void
-set_aside_with(struct drop *d, const char *name)
-{
-	struct spool *spool = d->collector->queue->spool;
-	char notice[QUEUE_ID_SIZE];
-
-	snprintf(notice, sizeof(notice), "%.*s", QUEUE_ID_SIZE - 1, name);
-	if (set_aside(d, name) && !spool_has(spool, notice))
-		spool_forget_failed(spool, notice);
-}
-
 /* Tells the sender why it is not sent. Where too many such notices are on their
  * way to him already, it only goes to failed/, as does what has none. */
 static void
 refuse(struct drop *d, struct message *m, const char *fault)
 {
-	char notice[NOTICE_NAME_SIZE] = "";
-	int64_t pause = 0;
+	struct told told = {.pause = 0};
 
 	for (size_t i = 0; i < m->recipient_count; i++)
 		recipient_set(&m->recipients[i], NEVER, atoi(fault),
 		    fault + 4);
 	message_drop_file(m);
-	if (!owed_notify(d->collector->queue, m, notice, &pause)) {
-		if (!pause)
+	if (!owed_notify(d->collector->queue, m, &told)) {
+		if (!told.pause)
 			return; /* it could not be stored */
 		log_message(LEVEL_ERROR, "%s, left in the maildrop by uid %u, "
 		    "is refused: %s; it was set aside in failed/", m->id,
 		    (unsigned)d->file.st_uid, fault);
 	}
-	if (*notice)
-		set_aside_with(d, notice);
-	else
-		(void)set_aside(d, d->id);
+	(void)set_aside(d, *told.name ? told.name : d->id);
+	owed_release(d->collector->queue, &told);
 }
 
 /* Gives the header what is missing, and the Received field; once. */

@@ -21,7 +21,7 @@ struct digest {
 	const struct notice_settings *settings;
 	char *reader;
 	struct buf text;
-	size_t messages, recipients, left_out;
+	size_t messages, left_out;
 };
 
 struct digest *
@@ -64,10 +64,8 @@ digest_add(struct digest *d, const struct message *m)
 	buf_adds(&d->text, ">, to\r\n");
 	for (size_t i = 0; i < m->recipient_count; i++)
 		if (m->recipients[i].outcome == NEVER &&
-		    recipient_wants(&m->recipients[i], NOTIFY_FAILURE)) {
+		    recipient_wants(&m->recipients[i], NOTIFY_FAILURE))
 			add_recipient(&d->text, &m->recipients[i]);
-			d->recipients++;
-		}
 }
 
 static void

@@ -73,6 +73,8 @@ struct message {
 	int incoming;           /* the directory, while that is not mail yet;
 	                         * or -1 */
 	bool direct_only;       /* it cannot be kept: at once, or not at all */
+	size_t results;         /* recipients, from the first, whose results are
+	                         * written by the commit */
 
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */

@@ -107,11 +107,15 @@ find_reader(struct owed *o, const char *address, int64_t now)
 	return r;
 }
 
+/* A message that has somebody left to try comes more than once. */
 static void
 put_on_list(struct reader *r, const char *id)
 {
 	size_t n = r->count;
 
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(r->ids[i], id, QUEUE_ID_SIZE) == 0)
+			return;
 	if (n == DIGEST_MAX)
 		return; /* it will come again, and be on the next one */
 	if ((n & (n - 1)) == 0) /* grow at each power of two */
@@ -146,6 +150,19 @@ may_tell(struct queue *q, const char *address, const char *id,
 	}
 	pthread_mutex_unlock(&q->lock);
 	return may;
+}
+
+/* It could not be told: that does not count. */
+static void
+take_back(struct queue *q, const char *address)
+{
+	struct reader *r;
+
+	pthread_mutex_lock(&q->lock);
+	r = find_reader(q->owed, address, clock_now());
+	if (r && r->told)
+		r->told--;
+	pthread_mutex_unlock(&q->lock);
 }
 
 /* note is for those of whose failure the sender wants to hear. */
@@ -253,15 +270,17 @@ store(struct queue *q, struct message *notice, const char *about)
 /* A notice about this message alone. */
 static bool
 tell(struct queue *q, struct message *m, const struct notice_settings *settings,
-    char name[NOTICE_NAME_SIZE])
+    struct told *told)
 {
 	struct message *notice = notice_make(m, settings);
-	bool stored = !name_notice(q, m, notice) || store(q, notice, m->id);
+	bool stored;
 
+	told->fresh = name_notice(q, m, notice);
+	stored = !told->fresh || store(q, notice, m->id);
 	if (stored) {
 		report_failed(m, "its sender is told");
 		set_reported(m);
-		memcpy(name, notice->id, QUEUE_ID_SIZE);
+		memcpy(told->name, notice->id, QUEUE_ID_SIZE);
 	}
 	message_free(notice);
 	return stored;
@@ -290,19 +309,44 @@ add_others(struct queue *q, struct digest *d, struct reader *list)
 	return added;
 }
 
-/* One notice about this message and the others on the list, which go to
- * failed/ under its name. */
+/* Moves those who are told in a digest to failed/, under its name and a number
+ * each, without a gap; who is in somebody's hand now is told by him. Returns
+ * how many there were. */
+static unsigned
+set_others_aside(struct queue *q, const char *digest,
+    const struct reader *list, size_t count)
+{
+	char name[sizeof(((struct told *)0)->name)];
+	unsigned number = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct message *m = NULL;
+
+		if (spool_load(q->spool, list->ids[i], &m) != LOADED)
+			continue;
+		snprintf(name, sizeof(name), "%s.%u", digest, number + 1);
+		if (spool_set_aside(q->spool, m->id, name)) {
+			backlog_forget(q, m->id);
+			number++;
+		}
+		message_free(m);
+	}
+	return number;
+}
+
+/* One notice about this message and the others on the list. */
 static bool
 tell_together(struct queue *q, struct message *m,
     const struct notice_settings *settings, struct reader *list,
-    char name[NOTICE_NAME_SIZE])
+    struct told *told)
 {
 	struct digest *d = digest_new(settings, list->address);
 	struct message *notice;
-	size_t others;
+	unsigned others;
+	size_t count;
 
 	digest_add(d, m);
-	others = add_others(q, d, list);
+	count = add_others(q, d, list);
 	notice = digest_finish(d);
 	if (!store(q, notice, m->id)) {
 		message_free(notice);
@@ -310,12 +354,10 @@ tell_together(struct queue *q, struct message *m,
 	}
 	report_failed(m, "its sender is told, in a digest");
 	set_reported(m);
-	for (size_t i = 0; i < others; i++) {
-		snprintf(name, NOTICE_NAME_SIZE, "%s.%zu", notice->id, i + 2);
-		(void)spool_set_aside(q->spool, list->ids[i], name);
-		backlog_forget(q, list->ids[i]);
-	}
-	snprintf(name, NOTICE_NAME_SIZE, "%s.1", notice->id);
+	others = set_others_aside(q, notice->id, list, count);
+	snprintf(told->name, sizeof(told->name), "%s.%u", notice->id,
+	    others + 1);
+	told->fresh = true;
 	message_free(notice);
 	return true;
 }
@@ -329,27 +371,40 @@ settings_of(const struct queue *q)
 }
 
 bool
-owed_notify(struct queue *q, struct message *m, char name[NOTICE_NAME_SIZE],
-    int64_t *pause)
+owed_notify(struct queue *q, struct message *m, struct told *told)
 {
 	struct notice_settings settings = settings_of(q);
 	const char *reader = notice_reader(m, &settings);
 	struct reader list;
-	bool told;
+	bool done;
 
+	told->name[0] = '\0';
+	told->fresh = false;
 	if (!reader || !has_wanted(m, NEVER)) {
 		report_failed(m, "nobody can be told, see failed/");
 		set_silent_reported(m);
 		return true;
 	}
-	if (!may_tell(q, reader, m->id, &list, pause))
+	if (!may_tell(q, reader, m->id, &list, &told->pause))
 		return false;
 	if (list.count)
-		told = tell_together(q, m, &settings, &list, name);
+		done = tell_together(q, m, &settings, &list, told);
 	else
-		told = tell(q, m, &settings, name);
+		done = tell(q, m, &settings, told);
+	if (!done)
+		take_back(q, reader);
 	free(list.ids);
-	return told;
+	return done;
+}
+
+void
+owed_release(struct queue *q, const struct told *told)
+{
+	char id[QUEUE_ID_SIZE];
+
+	snprintf(id, sizeof(id), "%.*s", QUEUE_ID_SIZE - 1, told->name);
+	if (told->fresh)
+		backlog_plan(q, id, clock_now());
 }
 
 void

@@ -223,6 +223,8 @@ leave_to_courier(struct queue *q, struct submission *s, bool stored)
 	bool left;
 
 	pthread_mutex_lock(&q->lock);
+	s->committing = false;
+	pthread_cond_signal(&s->answered); /* a courier that has to mark */
 	while (!stored && s->state != SETTLED)
 		thread_wait(&s->answered, &q->lock, 0);
 	left = s->state != SETTLED;
@@ -258,29 +260,32 @@ queue_keep(struct queue *q, struct submission *s, bool shared,
 	int error;
 
 	if (refuses_held(q, s, shared, v)) {
+		if (!s->reported)
+			report_results(s->message, NULL, v, NULL);
 		submission_free(s);
 		return;
 	}
 	stored = stored_commit(q, s->message);
 	error = errno;
-
 	if (shared && leave_to_courier(q, s, stored)) {
 		v->kept = true;
 		return;
 	}
 	if (shared)
 		*v = s->verdict;
-	if (stored && !message_is_final(s->message)) {
+	if (!stored) {
+		if (!message_is_final(s->message))
+			verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+			    "4.3.1 cannot keep the message: %s",
+			    strerror(error));
+		owed_confirm(q, s->message);
+		submission_free(s);
+	} else if (message_is_final(s->message)) {
+		owed_confirm(q, s->message);
+		stored_drop(q, s);
+	} else {
 		stored_keep(q, s, v);
-		return;
 	}
-	if (stored)
-		stored_drop(q, s->message);
-	else if (!message_is_final(s->message))
-		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
-		    "4.3.1 cannot keep the message: %s", strerror(error));
-	owed_confirm(q, s->message);
-	submission_free(s);
 }
 
 /* What nobody has tried is reported here, everything else by the courier. */
@@ -294,7 +299,10 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 	try_directly(q, s);
 	*v = s->verdict;
 	abandoned = s->abandoned;
-	shared = s->state != SETTLED;
+	shared = s->committing = s->state != SETTLED;
+	if (!abandoned)
+		s->message->results = shared ? s->results
+					     : s->message->recipient_count;
 	pthread_mutex_unlock(&q->lock);
 	if (abandoned)
 		return;

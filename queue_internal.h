@@ -42,7 +42,10 @@ struct submission {
 	bool keeps;          /* what cannot be sent goes to the spool */
 	bool abandoned;      /* nobody waits for it; whoever ends it frees */
 	bool stored;         /* it has a file; with abandoned: settle that */
+	bool committing;     /* its session writes the file right now */
 	bool reported;       /* the log has its results */
+	size_t results;      /* recipients, from the first, whose results are
+	                      * final in this attempt */
 	bool unmarked;       /* the log says that the disk has not */
 	unsigned upstream;   /* where it stands in line */
 	enum lane lane;
@@ -181,10 +184,10 @@ void backlog_return(struct queue *, struct submission *);
  * not there at all. */
 bool stored_commit(struct queue *, struct message *);
 
-/* What a session does with a message of its own that is done, and with one
- * that somebody has to try again, which is freed; the verdict then says that
- * it is kept. */
-void stored_drop(struct queue *, struct message *);
+/* What a session does with a message of its own that is done, and of which its
+ * client hears all there is to say; and with one that somebody has to try
+ * again, whose verdict then says that it is kept. Both free it. */
+void stored_drop(struct queue *, struct submission *);
 void stored_keep(struct queue *, struct submission *, struct verdict *);
 
 /* The end of an attempt at a stored message that nobody waits for: marks, and
@@ -206,17 +209,24 @@ bool stored_is_expired(struct queue *, const struct message *);
 struct owed *owed_new(void);
 void owed_free(struct owed *);
 
+/* What became of a notice. */
+struct told {
+	char name[64]; /* what the message is called in failed/ if it is over,
+	                * which begins with the notice's ID; "": none */
+	bool fresh;    /* nobody has planned the notice yet */
+	int64_t pause; /* ms after which what is still owed has to come again */
+};
+
 /* Sees to it that somebody is told of the refused recipients, whose marks are
- * on the disk. True with a notice on stable storage, the recipients REPORTED,
- * and the name that the message gets in failed/ if it is over, which begins
- * with the notice's ID; the caller plans that when the message is there, since
- * its delivery removes what is there. True as well when nobody is to be told,
- * with only those REPORTED of whom the sender does not want to hear. False if
- * it is still owed, in a storm of notices or because it could not be stored:
- * the message has to come again after *pause ms. */
-enum { NOTICE_NAME_SIZE = 64 };
-bool owed_notify(struct queue *, struct message *, char name[NOTICE_NAME_SIZE],
-    int64_t *pause);
+ * on the disk. True with a notice on stable storage and the recipients
+ * REPORTED; or, when nobody is to be told, with only those REPORTED of whom the
+ * sender does not want to hear. False if it is still owed, in a storm of
+ * notices or because it could not be stored; the pause is as it was then. */
+bool owed_notify(struct queue *, struct message *, struct told *);
+
+/* Plans the notice: when the message is where it belongs, since the notice's
+ * delivery removes it from there. */
+void owed_release(struct queue *, const struct told *);
 
 /* Tells the sender of those that are relayed (see struct recipient); after
  * their marks are on the disk, or where there is no file. Should there be a

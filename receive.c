@@ -43,7 +43,7 @@ complete_message(struct session *s)
 	message_qualify(m, s->config->hostname);
 	message_complete(m, s->config->hostname, NULL);
 	message_add_received(m, &origin, s->config->hostname);
-	m->limit += m->header.len - before;
+	m->limit = m->limit + m->header.len - before; /* may be shorter */
 	s->completed = true;
 	buf_free(&from);
 }

@@ -62,7 +62,7 @@ record_add(struct buf *out, const struct message *m, bool fresh)
 	    m->eight_bit, m->header.len,
 	    (unsigned long long)message_size(m));
 	for (size_t i = 0; i < m->recipient_count; i++)
-		add_recipient(out, &m->recipients[i], fresh);
+		add_recipient(out, &m->recipients[i], fresh && i >= m->results);
 	buf_adds(out, "end\n");
 }
 

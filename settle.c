@@ -62,12 +62,28 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 	return wanted;
 }
 
+/* Under the lock: who is done with, before the first who waits. No courier
+ * changes these results any more, so that a commit may write them. */
+static void
+note_results(struct submission *s)
+{
+	const struct message *m = s->message;
+
+	s->results = 0;
+	while (s->results < m->recipient_count &&
+	    m->recipients[s->results].outcome != WAITING)
+		s->results++;
+}
+
 bool
 queue_mark(struct queue *q, struct submission *s)
 {
 	bool stored;
 
 	pthread_mutex_lock(&q->lock);
+	note_results(s);
+	while (s->committing)
+		thread_wait(&s->answered, &q->lock, 0);
 	stored = s->stored;
 	pthread_mutex_unlock(&q->lock);
 	if (!stored || spool_mark(s->message))
@@ -108,6 +124,7 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
 	message_forget_results(s->message);
+	note_results(s);
 	return line_find(q, s);
 }
 
@@ -141,14 +158,14 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 
 	message_spread(s->message, v);
 	pthread_mutex_lock(&q->lock);
+	/* A queued message's file says nothing of upstream trouble, and neither
+	 * does the log for each of a thousand. */
+	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
 	change = line_learn(q, s, v);
 	passed = pass_on(q, s, v);
 	if (change == HEALTH_WENT_DOWN)
 		clear_line(q, from);
-	line_staff(q);
-	/* A queued message's file says nothing of upstream trouble, and neither
-	 * does the log for each of a thousand. */
-	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
+	line_staff(q); /* who has passed may be with another courier now */
 	if (q->schedule.count) /* a place in line may be free for one of them */
 		pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);

@@ -329,7 +329,31 @@ spool_put_off(struct message *m, time_t next_try)
 bool
 spool_remove(struct spool *s, struct message *m)
 {
-	return spool_mark(m) && unlinkat(s->queue, m->id, 0) == 0;
+	return spool_mark(m) &&
+	    (unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT);
+}
+
+/* What a digest is about is there under its ID and a number each. */
+void
+spool_forget_failed(struct spool *s, const char *id)
+{
+	char name[64];
+	unsigned number = 0;
+
+	if (unlinkat(s->failed, id, 0) == 0)
+		return;
+	do
+		snprintf(name, sizeof(name), "%s.%u", id, ++number);
+	while (unlinkat(s->failed, name, 0) == 0);
+}
+
+bool
+spool_complete(struct spool *s, struct message *m)
+{
+	if (!spool_mark(m))
+		return false;
+	spool_forget_failed(s, m->id);
+	return unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
 }
 
 bool
@@ -351,20 +375,6 @@ bool
 spool_set_aside(struct spool *s, const char *id, const char *as)
 {
 	return spool_set_aside_from(s, s->queue, id, as);
-}
-
-/* What a digest is about is there under its ID and a number each. */
-void
-spool_forget_failed(struct spool *s, const char *id)
-{
-	char name[64];
-	unsigned number = 0;
-
-	if (unlinkat(s->failed, id, 0) == 0)
-		return;
-	do
-		snprintf(name, sizeof(name), "%s.%u", id, ++number);
-	while (unlinkat(s->failed, name, 0) == 0);
 }
 
 bool

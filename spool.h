@@ -45,9 +45,9 @@ void spool_close(struct spool *);
  * the file. */
 int spool_begin(struct spool *, struct message *, uint64_t *base);
 
-/* Writes the message, its recipients as waiting, and makes it durable: file,
- * name and directory. On success its file is locked by the message. False with
- * errno set, and then nothing of it is left. */
+/* Writes the message, its recipients as waiting but for those with results, and
+ * makes it durable: file, name and directory. On success its file is locked by
+ * the message. False with errno set, and then nothing of it is left. */
 bool spool_commit(struct spool *, struct message *);
 
 /* Writes the message into an empty file as the spool has it, and waits for the
@@ -84,18 +84,23 @@ bool spool_put_off(struct message *, time_t next_try);
 bool spool_mark(struct message *);
 
 /* Takes a message out of the queue for good; its marks are written first, so
- * that a crash in between does not send it again. */
+ * that a crash in between does not send it again. That somebody has removed its
+ * file already is no failure. */
 bool spool_remove(struct spool *, struct message *);
+
+/* The same for one that has reached everybody: if it is a notice, what is in
+ * failed/ because of it goes first. */
+bool spool_complete(struct spool *, struct message *);
+
+/* Removes what is in failed/ because of the notice with this ID, if anything
+ * is. */
+void spool_forget_failed(struct spool *, const char *id);
 
 /* Moves a file from the queue, or from another directory, into failed/, under
  * the name as. False with errno set; EEXIST if there is one of that name. */
 bool spool_set_aside(struct spool *, const char *id, const char *as);
 bool spool_set_aside_from(struct spool *, int directory, const char *name,
     const char *as);
-
-/* Removes what is in failed/ because of the notice with this ID, if anything
- * is. */
-void spool_forget_failed(struct spool *, const char *id);
 
 /* Whether a message with this ID is in the queue. */
 bool spool_has(struct spool *, const char *id);

@@ -121,32 +121,23 @@ stored_commit(struct queue *q, struct message *m)
 static bool
 drop(struct queue *q, struct message *m)
 {
-	if (!spool_remove(q->spool, m))
+	if (!spool_complete(q->spool, m))
 		return false;
 	backlog_forget(q, m->id);
-	spool_forget_failed(q->spool, m->id);
 	return true;
 }
 
-void
-stored_drop(struct queue *q, struct message *m)
-{
-	if (m->file >= 0 && !drop(q, m))
-		log_message(LEVEL_ERROR, "cannot remove %s, which is done, "
-		    "from the spool: %s", m->id, strerror(errno));
-}
-
-/* Moves it to failed/ under that name. */
+/* Moves it to failed/ under that name. If the name is taken, it is a notice,
+ * and what it is about is there, which says more. If there is no file any more,
+ * somebody has removed it. */
 static bool
 set_aside(struct queue *q, struct message *m, const char *name)
 {
-	if (!spool_put_off(m, time(NULL)) ||
-	    (!spool_set_aside(q->spool, m->id, name) && errno != EEXIST))
+	if (!spool_put_off(m, time(NULL)))
 		return false;
-	/* If that name is taken, it is a notice, and what it is about is
-	 * there, which says more. */
-	if (errno == EEXIST)
-		(void)spool_remove(q->spool, m);
+	if (!spool_set_aside(q->spool, m->id, name) && errno != ENOENT &&
+	    (errno != EEXIST || !spool_remove(q->spool, m)))
+		return false;
 	backlog_forget(q, m->id);
 	return true;
 }
@@ -159,7 +150,6 @@ finish(struct queue *q, struct message *m, const char *notice)
 {
 	char live[QUEUE_ID_SIZE];
 
-	errno = 0;
 	if (count(m, NEVER, NEVER))
 		return set_aside(q, m, m->id);
 	if (*notice)
@@ -206,35 +196,35 @@ static void
 conclude(struct queue *q, struct submission *s)
 {
 	struct message *m = s->message;
-	int64_t pause = next_pause(q, s), owed_pause = pause;
+	int64_t pause = next_pause(q, s);
+	struct told told = {.pause = pause};
 	size_t refused = count(m, NEVER, NEVER);
 	size_t left = count(m, LATER, HOLD) + count(m, WAITING, WAITING);
-	char notice[NOTICE_NAME_SIZE] = "";
-	bool owed;
+	bool done, owed;
 
+	/* After a crash it comes before its notice, which is found then. */
 	if ((refused || left) &&
-	    !spool_put_off(m, time(NULL) + pause / SECOND)) {
+	    !spool_put_off(m, refused ? 0 : time(NULL) + pause / SECOND)) {
 		keep_unmarked(q, s);
 		return;
 	}
-	owed = refused && !owed_notify(q, m, notice, &owed_pause);
-	if (owed && owed_pause < pause)
-		pause = owed_pause;
-	if (owed || left) {
-		if (refused)
-			(void)spool_put_off(m, time(NULL) + pause / SECOND);
+	owed = refused && !owed_notify(q, m, &told);
+	if (owed && (!left || told.pause < pause))
+		pause = told.pause;
+	if (owed || left)
+		done = !refused ||
+		    spool_put_off(m, time(NULL) + pause / SECOND);
+	else
+		done = finish(q, m, told.name);
+	owed_release(q, &told);
+	if (done)
 		owed_confirm(q, m);
-		plan_and_free(q, s, pause);
-	} else if (finish(q, m, notice)) {
-		owed_confirm(q, m);
-		submission_free(s);
-	} else {
+	if (!done)
 		keep_unmarked(q, s);
-	}
-	if (*notice) {
-		notice[QUEUE_ID_SIZE - 1] = '\0';
-		backlog_plan(q, notice, clock_now());
-	}
+	else if (owed || left)
+		plan_and_free(q, s, pause);
+	else
+		submission_free(s);
 }
 
 void
@@ -261,6 +251,20 @@ stored_keep(struct queue *q, struct submission *s, struct verdict *v)
 		plan_and_free(q, s, 0); /* nothing was said of it */
 	else
 		conclude(q, s);
+}
+
+void
+stored_drop(struct queue *q, struct submission *s)
+{
+	struct message *m = s->message;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == NEVER)
+			m->recipients[i].outcome = REPORTED;
+	if (drop(q, m))
+		submission_free(s);
+	else
+		keep_unmarked(q, s);
 }
 
 /* What has waited too long is refused in the end, with the last thing that was

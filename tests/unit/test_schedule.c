@@ -336,6 +336,149 @@ all_are_hurried(void **state)
 	schedule_free(&s);
 }
 
+/* --- What has arrived long ago ------------------------------------------- */
+
+enum { SECOND = 1000000, SMALL = 6 };
+
+/* In heaps of up to six, in every order of their times, with every choice of
+ * those that are old. */
+struct choice {
+	unsigned order[SMALL]; /* when each is due */
+	unsigned old;          /* as bits */
+	size_t count;
+};
+
+static void
+fill(struct schedule *s, const struct choice *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		add(s, c->old >> i & 1 ? 5 * SECOND - 1 : 5 * SECOND, i,
+		    c->order[i]);
+}
+
+/* Takes the old ones, from the beginning again if that is allowed; they are
+ * returned as bits. */
+static unsigned
+take_old(struct schedule *s, bool again)
+{
+	char id[QUEUE_ID_SIZE];
+	unsigned taken = 0, before;
+	size_t cursor;
+
+	do {
+		before = taken;
+		cursor = 0;
+		while (schedule_take_older(s, 5, &cursor, id)) {
+			assert_false(taken >> number_of(id) & 1);
+			taken |= 1u << number_of(id);
+		}
+	} while (again && taken != before);
+	return taken;
+}
+
+static void
+check_choice(const struct choice *c)
+{
+	struct schedule s = {0};
+	unsigned taken;
+
+	fill(&s, c);
+	taken = take_old(&s, false);
+	assert_int_equal(taken & ~c->old, 0);
+	assert_int_equal(!taken, !c->old);
+	taken |= take_old(&s, true);
+	assert_int_equal(taken, c->old);
+	for (size_t when = 0; when < c->count; when++)
+		for (size_t i = 0; i < c->count; i++)
+			if (c->order[i] == when && !(c->old >> i & 1))
+				assert_int_equal(take(&s, forever), i);
+	assert_int_equal(take(&s, forever), UINT64_MAX);
+	schedule_free(&s);
+}
+
+static void
+check_orders(struct choice *c, size_t from)
+{
+	for (size_t i = from; i < c->count; i++) {
+		unsigned t = c->order[from];
+
+		c->order[from] = c->order[i];
+		c->order[i] = t;
+		check_orders(c, from + 1);
+		c->order[i] = c->order[from];
+		c->order[from] = t;
+	}
+	if (from == c->count)
+		for (c->old = 0; c->old < 1u << c->count; c->old++)
+			check_choice(c);
+}
+
+static void
+the_old_ones_of_every_small_heap(void **state)
+{
+	(void)state;
+	for (size_t count = 0; count <= SMALL; count++) {
+		struct choice c = {.count = count};
+
+		for (unsigned i = 0; i < count; i++)
+			c.order[i] = i;
+		check_orders(&c, 0);
+	}
+}
+
+/* Before the time it says, and not at it; and before 1970 nothing came. */
+static void
+the_limit_of_old(void **state)
+{
+	static const struct {
+		int64_t limit;
+		bool taken[3];
+	} cases[] = {
+		{-1, {false, false, false}}, {0, {false, false, false}},
+		{1, {true, false, false}}, {2, {true, true, false}},
+		{3, {true, true, false}}, {INT64_C(1) << 40, {true, true, true}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct schedule s = {0};
+		char id[QUEUE_ID_SIZE];
+		unsigned taken = 0;
+		size_t cursor = 0;
+
+		add(&s, 0, 0, 1);
+		add(&s, 1 * SECOND, 1, 1);
+		add(&s, UINT64_C(1) << 50, 2, 1);
+		while (schedule_take_older(&s, cases[i].limit, &cursor, id))
+			taken |= 1u << number_of(id);
+		for (unsigned k = 0; k < 3; k++)
+			assert_int_equal(taken >> k & 1, cases[i].taken[k]);
+		schedule_free(&s);
+	}
+}
+
+/* As the clock does it: what is not yet over goes back, due now, and the
+ * search ends. */
+static void
+what_goes_back_is_not_searched_for_ever(void **state)
+{
+	struct schedule s = {0};
+	char id[QUEUE_ID_SIZE];
+	size_t cursor = 0, steps = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 1000; i++)
+		add(&s, i, i, (int64_t)(i * 7919 % 1000));
+	for (size_t left = s.count; left &&
+	     schedule_take_older(&s, 5, &cursor, id); left--, steps++)
+		schedule_add(&s, id, 0);
+	assert_in_range(steps, 500, 1000);
+	assert_int_equal(s.count, 1000);
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_true(take(&s, forever) != UINT64_MAX);
+	schedule_free(&s);
+}
+
 int
 main(void)
 {
@@ -351,6 +494,9 @@ main(void)
 		cmocka_unit_test(a_hundred_thousand_at_random),
 		cmocka_unit_test(some_are_hurried),
 		cmocka_unit_test(all_are_hurried),
+		cmocka_unit_test(the_old_ones_of_every_small_heap),
+		cmocka_unit_test(the_limit_of_old),
+		cmocka_unit_test(what_goes_back_is_not_searched_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1880,6 +1880,257 @@ room(void **state)
 	assert_false(spool_has_room(spool, UINT64_MAX));
 }
 
+/* --- A body in its own file, before it is mail --------------------------- */
+
+enum { LARGE = 600 * 1000 };
+
+static int
+begin(void *context, uint64_t *base)
+{
+	return spool_begin(spool, context, base);
+}
+
+/* A large message under that name, whose body goes to its file if it is
+ * begun, and else to a nameless one. */
+static struct message *
+make_large(const char *id, bool begun)
+{
+	struct message *m = make("a@example.test", "Subject: x\r\n", "", 0);
+	char piece[4000];
+
+	snprintf(m->id, sizeof(m->id), "%s", id);
+	m->arrived_at = 1700000000;
+	message_add_recipient(m, "b@example.test");
+	message_add_recipient(m, "c@example.test");
+	m->body.make_file = begun ? begin : NULL;
+	m->body.context = m;
+	for (size_t i = 0; i < sizeof(piece); i++)
+		piece[i] = (char)(i % 251);
+	for (size_t done = 0; done < LARGE; done += sizeof(piece))
+		assert_true(body_write(&m->body, piece, sizeof(piece)));
+	assert_int_equal(m->file >= 0, begun);
+	/* known only at the end: */
+	m->eight_bit = true;
+	return m;
+}
+
+/* The file's bytes; it is removed. */
+static struct buf
+commit_and_remove(struct message *m)
+{
+	struct buf bytes;
+
+	assert_true(spool_commit(spool, m));
+	assert_int_equal(m->incoming, -1);
+	bytes = read_file(in("queue", m->id));
+	assert_true(spool_remove(spool, m));
+	message_free(m);
+	return bytes;
+}
+
+static void
+a_begun_file_is_the_same_file(void **state)
+{
+	struct buf plain, begun;
+
+	(void)state;
+	plain = commit_and_remove(make_large(odd_id, false));
+	begun = commit_and_remove(make_large(odd_id, true));
+	assert_non_null(strstr(buf_text(&begun), "\neight-bit 1\n"));
+	assert_non_null(strstr(buf_text(&begun),
+	    "\ncontent 00000000000000600014\n"));
+	assert_same_bytes(&plain, &begun);
+	buf_free(&plain);
+	buf_free(&begun);
+}
+
+/* While it is being received, and there and back. */
+static void
+a_begun_body_is_there_all_the_time(void **state)
+{
+	struct message *plain = make_large(odd_id, false);
+	struct message *m = make_large(odd_id, true);
+	struct buf expected = body_of(plain), body = body_of(m);
+
+	(void)state;
+	assert_same_bytes(&expected, &body);
+	buf_free(&body);
+	assert_int_equal(count_names("incoming"), 1);
+	assert_int_equal(count_names("queue"), 0);
+	assert_true(spool_commit(spool, m));
+	assert_int_equal(count_names("incoming"), 0);
+	assert_true(spool_remove(spool, m));
+	body = body_of(m); /* a courier may be reading it */
+	assert_same_bytes(&expected, &body);
+	buf_free(&body);
+	message_free(m);
+	m = make_large(odd_id, true);
+	assert_true(spool_commit(spool, m));
+	message_free(m);
+	m = load(odd_id);
+	assert_same(plain, m);
+	assert_true(m->eight_bit);
+	message_free(m);
+	message_free(plain);
+	buf_free(&expected);
+}
+
+/* The content is not written again. */
+static void
+the_order_of_a_begun_commit(void **state)
+{
+	struct message *m;
+
+	(void)state;
+	hook_reset();
+	m = make_large(odd_id, true);
+	assert_string_equal(hook.trace, "lw");
+	hook_reset();
+	assert_true(spool_commit(spool, m));
+	assert_string_equal(hook.trace, "wfrd");
+	message_free(m);
+}
+
+static void
+an_unfinished_file_goes_with_its_message(void **state)
+{
+	struct message *m = make_large(odd_id, true);
+
+	(void)state;
+	assert_true(exists(in("incoming", odd_id)));
+	message_free(m);
+	assert_int_equal(count_names("incoming"), 0);
+	m = make_large(odd_id, true);
+	assert_true(spool_commit(spool, m));
+	message_free(m); /* and it does not when it is mail */
+	assert_int_equal(count_names("queue"), 1);
+}
+
+/* Until then nobody takes it for mail or for a leftover. */
+static void
+a_begun_file_is_locked(void **state)
+{
+	struct message *m = make_large(odd_id, true);
+	struct buf why = {0};
+
+	(void)state;
+	assert_true(spool_own(spool, &why));
+	assert_true(exists(in("incoming", odd_id)));
+	assert_int_equal(refusal(odd_id), LOAD_GONE);
+	assert_true(spool_commit(spool, m));
+	assert_int_equal(refusal(odd_id), LOAD_BUSY);
+	message_free(m);
+	message_free(load(odd_id));
+}
+
+/* DU-22 */
+static void
+a_crash_leaves_no_begun_file(void **state)
+{
+	struct buf why = {0};
+	pid_t child = fork();
+	int status = -1;
+
+	(void)state;
+	if (child == 0) {
+		(void)make_large(odd_id, true);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(exists(in("incoming", odd_id)));
+	assert_true(spool_own(spool, &why));
+	assert_int_equal(count_names("incoming"), 0);
+	assert_int_equal(count_names("queue"), 0);
+}
+
+static void
+a_begin_that_fails_leaves_nothing(void **state)
+{
+	uint64_t base;
+	int fd;
+
+	(void)state;
+	for (size_t number = 1;; number++) {
+		struct message *m = make_small();
+
+		hook_reset();
+		hook.letter = '*';
+		hook.number = number;
+		hook.error = ENOSPC;
+		fd = spool_begin(spool, m, &base);
+		hook_reset();
+		if (fd >= 0) {
+			assert_true(number > 2);
+			close(fd);
+			message_free(m);
+			break;
+		}
+		assert_int_equal(errno, ENOSPC);
+		assert_int_equal(m->file, -1);
+		assert_int_equal(count_names("incoming"), 0);
+		message_free(m);
+	}
+	assert_int_equal(count_names("incoming"), 0);
+}
+
+/* The body is where it was, in a file without a name, and may be committed
+ * once more. */
+static void
+a_begun_commit_that_fails_leaves_nothing(void **state)
+{
+	struct message *plain = make_large(odd_id, false), *m, *back;
+	size_t number = 1;
+	bool ok;
+
+	(void)state;
+	do {
+		m = make_large(odd_id, true);
+		hook_reset();
+		hook.letter = '*';
+		hook.number = number;
+		hook.error = EIO;
+		ok = spool_commit(spool, m);
+		hook_reset();
+		if (!ok) {
+			assert_int_equal(m->file, -1);
+			assert_int_equal(m->incoming, -1);
+			assert_int_equal(count_names("incoming"), 0);
+			assert_int_equal(count_names("queue"), 0);
+			assert_same(plain, m);
+			assert_true(spool_commit(spool, m));
+		}
+		message_free(m);
+		back = load(odd_id);
+		assert_same(plain, back);
+		assert_true(spool_remove(spool, back));
+		message_free(back);
+	} while (!ok && number++ < 100);
+	assert_in_range(number, 5, 10);
+	message_free(plain);
+}
+
+/* With a disk that fills up while the body is coming in. */
+static void
+a_body_that_does_not_fit(void **state)
+{
+	char piece[4096] = "";
+	struct message *m;
+
+	(void)state;
+	mount_small("size=400k");
+	m = make("a@x", "A: b\r\n", "", 0);
+	message_add_recipient(m, "b@x");
+	m->body.make_file = begin;
+	m->body.context = m;
+	while (body_write(&m->body, piece, sizeof(piece)))
+		assert_true(m->body.size < 400 * 1024);
+	assert_int_equal(errno, ENOSPC);
+	message_free(m);
+	assert_int_equal(count_names("incoming"), 0);
+	store(piece);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -1943,6 +2194,15 @@ main(void)
 		TEST(all_of_it_must_be_writable),
 		TEST(the_lock_is_no_symlink),
 		TEST(room),
+		TEST(a_begun_file_is_the_same_file),
+		TEST(a_begun_body_is_there_all_the_time),
+		TEST(the_order_of_a_begun_commit),
+		TEST(an_unfinished_file_goes_with_its_message),
+		TEST(a_begun_file_is_locked),
+		TEST(a_crash_leaves_no_begun_file),
+		TEST(a_begin_that_fails_leaves_nothing),
+		TEST(a_begun_commit_that_fails_leaves_nothing),
+		TEST(a_body_that_does_not_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
