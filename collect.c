@@ -70,35 +70,45 @@ remove_drop(struct drop *d)
 	return false;
 }
 
-static bool
+static void
 set_aside(struct drop *d, const char *as)
 {
 	struct collector *c = d->collector;
 	struct spool *spool = c->queue->spool;
 
-	if (spool_set_aside_from(spool, c->directory, d->file.name, as))
-		return true;
-	if (errno != EEXIST || !spool_set_aside_from(spool, c->directory,
-				   d->file.name, d->file.id))
+	if (!spool_set_aside_from(spool, c->directory, d->file.name, as) &&
+	    (errno != EEXIST || !spool_set_aside_from(spool, c->directory,
+				    d->file.name, d->file.id)))
 		leave_alone(c, d->file.name, "cannot be moved to failed/");
+}
+
+static bool
+has_refused(const struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == NEVER)
+			return true;
 	return false;
 }
 
-/* Under the name that has to do with its notice, as long as that is not
- * delivered; and somebody may have done that meanwhile. */
+/* It is refused, and its sender is told, or does not want to be. It stays in
+ * failed/ until the notice is delivered; or for good, where there is none. */
 static void
-set_aside_with(struct drop *d, const char *name)
+put_away(struct drop *d, const struct message *m, char *notice)
 {
-	struct spool *spool = d->collector->queue->spool;
-	char notice[QUEUE_ID_SIZE];
-
-	snprintf(notice, sizeof(notice), "%.*s", QUEUE_ID_SIZE - 1, name);
-	if (set_aside(d, name) && !spool_has(spool, notice))
-		spool_forget_failed(spool, notice);
+	if (*notice) {
+		set_aside(d, notice);
+		notice[QUEUE_ID_SIZE - 1] = '\0';
+		backlog_plan(d->collector->queue, notice, clock_now());
+	} else if (has_refused(m)) {
+		set_aside(d, d->file.id);
+	} else {
+		(void)remove_drop(d);
+	}
 }
 
 /* Tells the sender why it is not sent. Where too many such notices are on their
- * way to him already, it only goes to failed/, as does what has none. */
+ * way to him already, only the log does. */
 static void
 refuse(struct drop *d, struct message *m, const char *fault)
 {
@@ -109,17 +119,14 @@ refuse(struct drop *d, struct message *m, const char *fault)
 		recipient_set(&m->recipients[i], NEVER, atoi(fault),
 		    fault + 4);
 	message_drop_file(m);
-	if (!owed_notify(d->collector->queue, m, notice, &pause)) {
-		if (!pause)
-			return; /* it could not be stored */
+	if (owed_notify(d->collector->queue, m, notice, &pause)) {
+		put_away(d, m, notice);
+	} else if (pause) {
 		log_message(LEVEL_ERROR, "%s, left in the maildrop by uid %u, "
 		    "is refused: %s; it was set aside in failed/", m->id,
 		    (unsigned)d->file.owner, fault);
+		set_aside(d, d->file.id);
 	}
-	if (*notice)
-		set_aside_with(d, notice);
-	else
-		(void)set_aside(d, d->file.id);
 }
 
 /* Gives the header what is missing, and the Received field; once. */
@@ -223,7 +230,7 @@ judge_bad(struct drop *d)
 	log_message(LEVEL_ERROR, "%s in the maildrop, left by uid %u, is no "
 	    "message, or not a whole one; it was set aside in failed/ as %s",
 	    d->file.name, (unsigned)d->file.owner, d->file.id);
-	(void)set_aside(d, d->file.id);
+	set_aside(d, d->file.id);
 }
 
 static void
