@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What is made of the files in the maildrop. Whoever left one may change it,
- * or put another one in its place, at any time: so a file is judged by its
- * descriptor, and its content by the copy that goes into the queue.
+ * What is made of the files in the maildrop. Whoever left one may change it at
+ * any time, so its content is judged by the copy that goes into the queue.
  *
- * The queue ID comes from the file, its name and the time when the system saw
- * it appear. A crash between the commit and the removal leaves both, and the
- * same ID says so; nothing is sent before the removal is on the disk.
+ * A crash between the commit and the removal leaves both, and the ID, which
+ * comes from the file, says so. Nothing is sent before the removal is on the
+ * disk.
  */
 #include "collect.h"
 
@@ -17,13 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "config.h"
+#include "dropped.h"
 #include "maildrop.h"
 #include "message.h"
 #include "queue.h"
@@ -34,29 +33,17 @@
 #include "stranger.h"
 
 enum {
-	LEFTOVER_AGE = 24 * 3600, /* seconds */
-	QUIET = 3600 * 1000,      /* ms between two warnings of junk */
+	RECIPIENTS_SHOWN = 400, /* bytes */
+	QUIET = 3600 * 1000,    /* ms between two warnings of junk */
 };
 
-/* One file. */
+/* A file that is taken in. */
 struct drop {
 	struct collector *collector;
-	const char *name;
-	int fd;
-	struct stat file;
-	char id[QUEUE_ID_SIZE]; /* what it gets as a message */
+	struct dropped file;
 	struct message *message;
 	bool completed;
 };
-
-/* --- Names --------------------------------------------------------------- */
-
-static bool
-is_hexadecimal(const char *name, size_t len)
-{
-	return strlen(name) == len &&
-	    strspn(name, "0123456789abcdef") == len;
-}
 
 static void
 leave_alone(struct collector *c, const char *name, const char *reason)
@@ -67,71 +54,6 @@ leave_alone(struct collector *c, const char *name, const char *reason)
 	snprintf(c->example, sizeof(c->example), "%s", name);
 }
 
-/* --- Opening ------------------------------------------------------------- */
-
-static const char *
-why_no_mail(const struct stat *file)
-{
-	if (!S_ISREG(file->st_mode))
-		return "not a file";
-	return file->st_nlink == 1 ? NULL : "has another name elsewhere";
-}
-
-static void
-make_id(struct drop *d)
-{
-	const struct timespec *t = &d->file.st_ctim;
-
-	snprintf(d->id, sizeof(d->id), "%016llx%.16s",
-	    (unsigned long long)t->tv_sec * 1000000 +
-		(unsigned long long)t->tv_nsec / 1000,
-	    d->name);
-}
-
-/* Whether it is still what we have opened. */
-static bool
-is_there(const struct drop *d)
-{
-	struct stat named;
-
-	return fstatat(d->collector->directory, d->name, &named,
-		   AT_SYMLINK_NOFOLLOW) == 0 &&
-	    named.st_ino == d->file.st_ino && named.st_dev == d->file.st_dev;
-}
-
-/* Opens it, unless it has gone or is none of ours. A device would hear of
- * that, so it is looked at before as well. */
-static bool
-open_drop(struct drop *d)
-{
-	struct collector *c = d->collector;
-	const char *reason;
-
-	if (fstatat(c->directory, d->name, &d->file, AT_SYMLINK_NOFOLLOW) != 0)
-		return false;
-	reason = why_no_mail(&d->file);
-	if (!reason)
-		d->fd = openat(c->directory, d->name, O_RDONLY | O_NOFOLLOW |
-		    O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (!reason && d->fd < 0 && errno == EACCES)
-		reason = "may not be read";
-	if (d->fd >= 0 && fstat(d->fd, &d->file) == 0)
-		reason = why_no_mail(&d->file);
-	if (reason)
-		leave_alone(c, d->name, reason);
-	return !reason && d->fd >= 0;
-}
-
-/* Keeps out another process that collects, which may have been faster. */
-static bool
-lock_drop(struct drop *d)
-{
-	if (flock(d->fd, LOCK_EX | LOCK_NB) != 0 || !is_there(d))
-		return false;
-	make_id(d);
-	return true;
-}
-
 /* --- Taking it in -------------------------------------------------------- */
 
 /* What cannot be removed would be taken in again and again, so that is the end
@@ -139,34 +61,54 @@ lock_drop(struct drop *d)
 static bool
 remove_drop(struct drop *d)
 {
-	struct collector *c = d->collector;
-
-	if ((unlinkat(c->directory, d->name, 0) == 0 || errno == ENOENT) &&
-	    fsync(c->directory) == 0)
+	if (dropped_remove(&d->file))
 		return true;
 	log_message(LEVEL_ERROR, "cannot remove %s from the maildrop: %s; "
-	    "nothing more is taken from there until a restart", d->name,
+	    "nothing more is taken from there until a restart", d->file.name,
 	    strerror(errno));
-	collect_close(c);
+	collect_close(d->collector);
 	return false;
 }
 
-static bool
+static void
 set_aside(struct drop *d, const char *as)
 {
 	struct collector *c = d->collector;
 	struct spool *spool = c->queue->spool;
 
-	if (spool_set_aside_from(spool, c->directory, d->name, as))
-		return true;
-	if (errno != EEXIST ||
-	    !spool_set_aside_from(spool, c->directory, d->name, d->id))
-		leave_alone(c, d->name, "cannot be moved to failed/");
+	if (!spool_set_aside_from(spool, c->directory, d->file.name, as) &&
+	    (errno != EEXIST || !spool_set_aside_from(spool, c->directory,
+				    d->file.name, d->file.id)))
+		leave_alone(c, d->file.name, "cannot be moved to failed/");
+}
+
+static bool
+has_refused(const struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == NEVER)
+			return true;
 	return false;
 }
 
+/* It is refused, and its sender is told, or does not want to be. It stays in
+ * failed/ until the notice is delivered; or for good, where there is none. */
+static void
+put_away(struct drop *d, const struct message *m,
+    const struct told *told)
+{
+	if (*told->name) {
+		set_aside(d, told->name);
+		owed_release(d->collector->queue, told);
+	} else if (has_refused(m)) {
+		set_aside(d, d->file.id);
+	} else {
+		(void)remove_drop(d);
+	}
+}
+
 /* Tells the sender why it is not sent. Where too many such notices are on their
- * way to him already, it only goes to failed/, as does what has none. */
+ * way to him already, only the log does. */
 static void
 refuse(struct drop *d, struct message *m, const char *fault)
 {
@@ -176,15 +118,14 @@ refuse(struct drop *d, struct message *m, const char *fault)
 		recipient_set(&m->recipients[i], NEVER, atoi(fault),
 		    fault + 4);
 	message_drop_file(m);
-	if (!owed_notify(d->collector->queue, m, &told)) {
-		if (!told.pause)
-			return; /* it could not be stored */
+	if (owed_notify(d->collector->queue, m, &told)) {
+		put_away(d, m, &told);
+	} else if (told.pause) {
 		log_message(LEVEL_ERROR, "%s, left in the maildrop by uid %u, "
 		    "is refused: %s; it was set aside in failed/", m->id,
-		    (unsigned)d->file.st_uid, fault);
+		    (unsigned)d->file.owner, fault);
+		set_aside(d, d->file.id);
 	}
-	(void)set_aside(d, *told.name ? told.name : d->id);
-	owed_release(d->collector->queue, &told);
 }
 
 /* Gives the header what is missing, and the Received field; once. */
@@ -199,7 +140,7 @@ complete(struct drop *d)
 
 	if (d->completed)
 		return;
-	buf_addf(&from, "local (uid %u)", (unsigned)d->file.st_uid);
+	buf_addf(&from, "local (uid %u)", (unsigned)d->file.owner);
 	origin.from = from.data;
 	message_qualify(m, hostname);
 	message_complete(m, hostname, NULL);
@@ -219,31 +160,47 @@ make_file(void *context, uint64_t *base)
 	return queue_make_file(d->collector->queue, d->message, base);
 }
 
+static void
+report(const struct drop *d, const struct message *m)
+{
+	struct buf recipients = {0};
+	char client[32];
+
+	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
+	snprintf(client, sizeof(client), "uid %u", (unsigned)d->file.owner);
+	report_accepted(m->id, m->sender, buf_text(&recipients),
+	    message_size(m), client);
+	buf_free(&recipients);
+}
+
+/* A full disk, say: a fault of our own is no reason to refuse it. */
+static void
+postpone(struct collector *c, const char *why)
+{
+	if (!c->failing)
+		log_message(LEVEL_ERROR, "cannot store mail from the maildrop: "
+		    "%s; it stays there and is tried again every minute", why);
+	c->failing = true;
+}
+
 /* Makes it ours. It stays locked until it has left the maildrop, so that
  * nobody sends it before. */
 static bool
 store(struct drop *d, struct message *m)
 {
-	struct collector *c = d->collector;
-	char client[32];
-	bool stored;
-
 	complete(d);
-	stored = stored_commit(c->queue, m);
-	if (!stored && !c->failing)
-		log_message(LEVEL_ERROR, "cannot store mail from the maildrop: "
-		    "%s; it stays there and is tried again every minute",
-		    strerror(errno));
-	c->failing = !stored;
-	if (!stored || !remove_drop(d))
+	if (!stored_commit(d->collector->queue, m)) {
+		postpone(d->collector, strerror(errno));
 		return false;
-	snprintf(client, sizeof(client), "uid %u", (unsigned)d->file.st_uid);
-	report_accepted(m, client);
+	}
+	d->collector->failing = false;
+	if (!remove_drop(d))
+		return false;
+	report(d, m);
 	return true;
 }
 
-/* True if it is in the queue now. A fault of our own, such as a full disk, is
- * no reason to refuse it. */
+/* True if it is in the queue now. */
 static bool
 judge(struct drop *d, struct message *m)
 {
@@ -252,22 +209,27 @@ judge(struct drop *d, struct message *m)
 
 	if (!fault && m->recipient_count > config->listen.max_recipients)
 		fault = "550 5.5.3 More recipients than max_recipients";
-	if (fault && fault[0] != '4')
+	if (!fault)
+		return store(d, m);
+	if (fault[0] == '4')
+		postpone(d->collector, fault);
+	else
 		refuse(d, m, fault);
-	return !fault && store(d, m);
+	return false;
 }
 
 static void
 judge_bad(struct drop *d)
 {
-	if (record_is_other_version(d->fd)) {
-		leave_alone(d->collector, d->name, "of an unknown version");
+	if (record_is_other_version(d->file.fd)) {
+		leave_alone(d->collector, d->file.name,
+		    "of an unknown version");
 		return;
 	}
 	log_message(LEVEL_ERROR, "%s in the maildrop, left by uid %u, is no "
 	    "message, or not a whole one; it was set aside in failed/ as %s",
-	    d->name, (unsigned)d->file.st_uid, d->id);
-	(void)set_aside(d, d->id);
+	    d->file.name, (unsigned)d->file.owner, d->file.id);
+	set_aside(d, d->file.id);
 }
 
 static void
@@ -278,35 +240,46 @@ take_in(struct drop *d)
 	    q->config->listen.max_message);
 	bool stored = false;
 
-	memcpy(m->id, d->id, sizeof(m->id));
-	m->owner = message_owner(d->file.st_uid);
+	memcpy(m->id, d->file.id, sizeof(m->id));
+	m->owner = message_owner(d->file.owner);
 	m->body.make_file = make_file;
 	m->body.context = d;
 	d->message = m;
-	if (stranger_read(m, d->fd, (uint64_t)d->file.st_size))
+	if (stranger_read(m, d->file.fd, d->file.size))
 		stored = judge(d, m);
 	else
 		judge_bad(d);
 	message_free(m);
 	if (stored)
-		backlog_plan(q, d->id, clock_now());
+		backlog_plan(q, d->file.id, clock_now());
+}
+
+static void
+take_open(struct drop *d)
+{
+	struct queue *q = d->collector->queue;
+
+	if (spool_has(q->spool, d->file.id)) {
+		if (remove_drop(d))
+			backlog_notice(q, d->file.id);
+	} else if (!d->collector->crash_only) {
+		take_in(d);
+	}
 }
 
 static void
 take_drop(struct collector *c, const char *name)
 {
-	struct drop d = {.collector = c, .name = name, .fd = -1};
+	struct drop d = {.collector = c,
+		.file = {.directory = c->directory, .name = name, .fd = -1}};
+	const char *why;
+	enum dropped_state state = dropped_open(&d.file, &why);
 
-	if (open_drop(&d) && lock_drop(&d)) {
-		if (!spool_has(c->queue->spool, d.id)) {
-			if (!c->crash_only)
-				take_in(&d);
-		} else if (remove_drop(&d)) {
-			backlog_notice(c->queue, d.id);
-		}
-	}
-	if (d.fd >= 0)
-		close(d.fd);
+	if (state == DROPPED_JUNK)
+		leave_alone(c, name, why);
+	else if (state == DROPPED_OPEN)
+		take_open(&d);
+	dropped_close(&d.file);
 }
 
 /* Another process of the spool's owner has put a message into queue/. */
@@ -325,32 +298,17 @@ take_announcement(struct collector *c, const char *id)
 	}
 }
 
-/* What a submitter left that was killed. If it was not, it will find that it
- * cannot give the file its name, and say so. */
-static void
-take_leftover(struct collector *c, const char *name)
-{
-	struct stat file;
-
-	if (!is_hexadecimal(name + 1, DROP_NAME_LEN))
-		leave_alone(c, name, "not a name of ours");
-	else if (fstatat(c->directory, name, &file, AT_SYMLINK_NOFOLLOW) ==
-		0 && S_ISREG(file.st_mode) &&
-	    file.st_ctim.tv_sec < time(NULL) - LEFTOVER_AGE)
-		(void)unlinkat(c->directory, name, 0);
-}
-
 void
 collect_one(struct collector *c, const char *name)
 {
 	if (c->directory < 0)
 		return;
-	if (is_hexadecimal(name, DROP_NAME_LEN))
+	if (dropped_is_name(name))
 		take_drop(c, name);
-	else if (is_hexadecimal(name, QUEUE_ID_SIZE - 1))
+	else if (dropped_is_id(name))
 		take_announcement(c, name);
-	else if (name[0] == '.')
-		take_leftover(c, name);
+	else if (name[0] == '.' && dropped_is_name(name + 1))
+		dropped_remove_leftover(c->directory, name);
 	else
 		leave_alone(c, name, "not a name of ours");
 }

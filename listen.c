@@ -30,7 +30,6 @@
 
 enum {
 	BACKLOG = 512,
-	OVERFLOW_UID = 65534, /* anybody of another user namespace */
 	REST_MS = 100,        /* when the system has nothing left to give */
 };
 
@@ -226,7 +225,7 @@ identify_local(struct client *client, int fd)
 	socklen_t len = sizeof(peer);
 
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	client->uid = peer.uid == OVERFLOW_UID ? NO_OWNER : peer.uid;
+	client->uid = message_owner(peer.uid);
 	snprintf(client->name, sizeof(client->name), "uid %u",
 	    (unsigned)peer.uid);
 	client->may_relay = client->local = true;

@@ -12,6 +12,7 @@
 #include "message.h"
 #include "queue.h"
 #include "reply.h"
+#include "report.h"
 #include "session.h"
 #include "session_internal.h"
 
@@ -129,25 +130,6 @@ receive(struct session *s, struct data_reader *reader)
 	return data_ended(reader);
 }
 
-static void
-log_accepted(const struct session *s, const char *id, const char *sender,
-    const char *recipients, uint64_t size)
-{
-	struct buf count = {0};
-
-	buf_addf(&count, "%llu", (unsigned long long)size);
-	log_event(LEVEL_INFO, "accepted", "id", id, "from", sender, "to",
-	    recipients, "size", count.data, "client", s->client->name, NULL);
-	buf_free(&count);
-}
-
-static void
-log_kept(const struct verdict *v, const char *id, const char *sender)
-{
-	log_event(LEVEL_WARNING, v->outcome == HOLD ? "held" : "queued", "id",
-	    id, "from", sender, "reply", v->text, "hint", v->hint, NULL);
-}
-
 /* Hands the message over and turns the verdict into the reply. */
 static void
 submit(struct session *s)
@@ -158,15 +140,16 @@ submit(struct session *s)
 	struct verdict v;
 
 	message_add_recipients_text(m, &recipients, 400);
-	buf_adds(&sender, *m->sender ? m->sender : "<>");
+	buf_adds(&sender, m->sender);
 	buf_adds(&id, m->id);
 	s->message = NULL;
 	queue_submit(s->queue, m, &v);
 	reply_to_client(&s->reply, &v, id.data);
 	if (v.kept && v.outcome != SENT)
-		log_kept(&v, id.data, sender.data);
+		report_kept(id.data, buf_text(&sender), &v);
 	if (v.kept || v.outcome == SENT)
-		log_accepted(s, id.data, sender.data, recipients.data, size);
+		report_accepted(id.data, buf_text(&sender), recipients.data,
+		    size, s->client->name);
 	buf_free(&recipients);
 	buf_free(&sender);
 	buf_free(&id);

@@ -13,8 +13,6 @@
 #include "message.h"
 #include "relay.h"
 
-enum { RECIPIENTS_SHOWN = 400 }; /* bytes */
-
 /* The line's event and how loud it is. */
 static const char *
 event_of(enum outcome outcome, enum log_level *level)
@@ -68,17 +66,16 @@ report_kept(const char *id, const char *sender, const struct verdict *v)
 }
 
 void
-report_accepted(const struct message *m, const char *client)
+report_accepted(const char *id, const char *sender, const char *recipients,
+    uint64_t size, const char *client)
 {
-	struct buf recipients = {0}, size = {0};
+	char size_text[24];
 
-	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
-	buf_addf(&size, "%llu", (unsigned long long)message_size(m));
-	log_event(LEVEL_INFO, "accepted", "id", m->id, "from",
-	    *m->sender ? m->sender : "<>", "to", buf_text(&recipients), "size",
-	    size.data, "client", client, NULL);
-	buf_free(&recipients);
-	buf_free(&size);
+	snprintf(size_text, sizeof(size_text), "%llu",
+	    (unsigned long long)size);
+	log_event(LEVEL_INFO, "accepted", "id", id, "from",
+	    *sender ? sender : "<>", "to", recipients, "size", size_text,
+	    "client", client, NULL);
 }
 
 void

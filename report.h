@@ -2,6 +2,8 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include <stdint.h>
+
 #include "health.h"
 
 struct attempt;
@@ -18,7 +20,8 @@ void report_kept(const char *id, const char *sender, const struct verdict *);
 
 /* The log line of a message that we have said yes to. client: who brought
  * it. */
-void report_accepted(const struct message *, const char *client);
+void report_accepted(const char *id, const char *sender,
+    const char *recipients, uint64_t size, const char *client);
 
 /* upstream_down and upstream_up. */
 void report_health(enum health_change, const struct upstream *,

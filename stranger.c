@@ -9,41 +9,42 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "dsn.h"
 #include "message.h"
 #include "record.h"
 
-enum {
-	PIECE = 32 * 1024,
-	PARAMETER_MAX = 500, /* of DSN: more than RFC 3461 allows */
-};
+enum { PIECE = 32 * 1024 };
 
-/* It goes to the relay, or into a notice, as it is. */
+/* Whether an address is one; *utf8 is set if it needs SMTPUTF8. */
 static bool
-is_printable(const char *s)
+is_address(const char *s, bool *utf8)
 {
-	size_t len = 0;
+	enum address_status status = address_check(s, strlen(s));
 
-	while (s && s[len] > ' ' && s[len] <= '~')
-		len++;
-	return !s || (!s[len] && len <= PARAMETER_MAX);
+	*utf8 |= status == ADDRESS_UTF8;
+	return address_is_good(status);
 }
 
+/* What it asks of notices is written into them, and sent to the relay. */
 static bool
-is_address(const char *s)
+is_sane(struct message *m)
 {
-	return address_check(s, strlen(s)) == ADDRESS_OK;
-}
+	const char *id = m->envelope_id;
 
-static bool
-is_sane(const struct message *m)
-{
-	if ((*m->sender && !is_address(m->sender)) ||
-	    !is_printable(m->envelope_id))
+	m->utf8 = false;
+	if ((*m->sender && !is_address(m->sender, &m->utf8)) ||
+	    (id && !dsn_is_envelope_id(id, strlen(id))))
 		return false;
 	for (size_t i = 0; i < m->recipient_count; i++)
-		if (!is_address(m->recipients[i].address) ||
-		    !is_printable(m->recipients[i].original))
+		if (!is_address(m->recipients[i].address, &m->utf8))
 			return false;
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		const char *original = m->recipients[i].original;
+
+		if (original && !dsn_is_original(original, strlen(original),
+				    m->utf8))
+			return false;
+	}
 	return true;
 }
 
@@ -81,7 +82,6 @@ read_envelope(struct message *m, int fd, uint64_t size, size_t *start)
 	memcpy(m->id, id, sizeof(m->id));
 	m->arrived_at = now;
 	m->owner = owner;
-	m->utf8 = false;
 	for (size_t i = 0; i < m->recipient_count; i++)
 		recipient_set(&m->recipients[i], WAITING, 0, "");
 	return *start > 0;

@@ -206,6 +206,22 @@ def test_many_recipients(host):
                   for name in one.recipients) == sorted(names)
 
 
+def test_wishes_and_unusual_addresses(host, relay, kept):  # noqa: F811
+    """What the sender asks of notices, and addresses beyond ASCII, survive."""
+    one = relay(keywords=("DSN", "SMTPUTF8"))
+    host.configure(kept(one))
+    host.leave("m", "-N", "success,delay", "-R", "hdrs", "-V", "x+y",
+               to=("grün@example.test", "b@example.test"))
+    daemon = host.run()
+    one.wait_messages(1)
+    daemon.stop()
+    said = one.sessions[0].text
+    assert re.search(r"MAIL FROM:<\S+>.* SMTPUTF8", said)
+    assert " RET=HDRS" in said and " ENVID=x+2By" in said
+    assert said.count(" NOTIFY=SUCCESS,DELAY") == 2
+    host.assert_clean()
+
+
 def test_while_it_runs(away, relay, kept):  # noqa: F811
     """The daemon sees at once what is left while it is there."""
     daemon = away.run()
@@ -881,6 +897,10 @@ BAD = {
     "8-bit address": record(recipients=["\udcff@example.test"]),
     "option": record(recipients=["-b@example.test"]),
     "bad sender": record(sender="a b"),
+    "bad ENVID": record().replace(b"envelope-id -", b"envelope-id a=b"),
+    "control byte in ORCPT": record().replace(
+        b" 0 - b@", b" 0 rfc822;a\rRSET b@"),
+    "no type in ORCPT": record().replace(b" 0 - b@", b" 0 abc b@"),
     "CR in the sender": record(sender="a@x\rb"),
     "huge sender": record(sender="a" * 70000),
     "negative": record(length=0).replace(b"content 0", b"content -"),

@@ -26,10 +26,18 @@ require(bool holds)
 }
 
 static void
-require_printable(const char *s)
+require_no_control(const char *s)
 {
 	for (; s && *s; s++)
-		require(*s > ' ' && *s <= '~');
+		require((unsigned char)*s > ' ' && *s != 127);
+}
+
+static void
+require_address(const char *s, bool utf8)
+{
+	enum address_status status = address_check(s, strlen(s));
+
+	require(status == ADDRESS_OK || (status == ADDRESS_UTF8 && utf8));
 }
 
 static void
@@ -49,10 +57,9 @@ require_recipients(const struct message *m)
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		const struct recipient *r = &m->recipients[i];
 
-		require(address_check(r->address, strlen(r->address)) ==
-		    ADDRESS_OK);
+		require_address(r->address, m->utf8);
 		require(r->outcome == WAITING);
-		require_printable(r->original);
+		require_no_control(r->original);
 	}
 }
 
@@ -79,12 +86,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before->arrived_at = m->arrived_at;
 	require(write(fd, data, size) == (ssize_t)size);
 	if (stranger_read(m, fd, size)) {
-		require(!*m->sender || address_check(m->sender,
-			strlen(m->sender)) == ADDRESS_OK);
+		if (*m->sender)
+			require_address(m->sender, m->utf8);
 		require(memcmp(m->id, before->id, sizeof(m->id)) == 0);
 		require(m->owner == 7 && m->arrived_at == before->arrived_at);
 		require_recipients(m);
-		require_printable(m->envelope_id);
+		require_no_control(m->envelope_id);
 		if (!m->fault) {
 			require(message_size(m) <= LIMIT);
 			require_lines(buf_text(&m->header), m->header.len);
