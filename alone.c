@@ -53,6 +53,13 @@ attempt(struct queue *q, struct submission *s, struct verdict *v)
 	}
 }
 
+static void
+finish(struct queue *q, struct submission *s)
+{
+	owed_confirm(q, s->message);
+	submission_free(s);
+}
+
 void
 alone_submit(struct queue *q, struct submission *s, struct verdict *v)
 {
@@ -66,7 +73,7 @@ alone_submit(struct queue *q, struct submission *s, struct verdict *v)
 	else if (s->keeps && !message_is_final(s->message))
 		queue_keep(q, s, false, v);
 	else
-		submission_free(s);
+		finish(q, s);
 	if (q->spool)
 		backlog_announce(q);
 }

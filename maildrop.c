@@ -137,6 +137,19 @@ publish(int at, const char *name, int fd)
 	return false;
 }
 
+/* Whether the daemon will read it. */
+static bool
+has_short_envelope(int fd, const struct message *m)
+{
+	struct stat found;
+	bool is_short = fstat(fd, &found) == 0 &&
+	    (uint64_t)found.st_size - message_size(m) <= DROP_ENVELOPE_MAX;
+
+	if (!is_short)
+		errno = EFBIG;
+	return is_short;
+}
+
 static bool
 leave(int at, const struct message *m)
 {
@@ -150,7 +163,7 @@ leave(int at, const struct message *m)
 	if (fd < 0)
 		return false;
 	left = fchmod(fd, FILE_MODE) == 0 && spool_write(fd, m) &&
-	    publish(at, name, fd);
+	    has_short_envelope(fd, m) && publish(at, name, fd);
 	error = errno;
 	if (!left)
 		(void)unlinkat(at, name, 0);

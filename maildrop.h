@@ -21,7 +21,12 @@ struct message;
  *
  * This is the side of those who leave something; intake.c is the daemon's.
  */
-enum { DROP_NAME_LEN = 24 };
+enum {
+	DROP_NAME_LEN = 24,
+	DROP_ENVELOPE_MAX = 4 * 1024 * 1024, /* bytes: some 10,000 recipients;
+	                                      * what a stranger's file may
+	                                      * have us keep in memory */
+};
 
 /* Makes it, in the spool of that directory, or repairs its mode; for the
  * daemon, in a spool that is its own. False with a sentence in why. */

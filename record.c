@@ -85,12 +85,12 @@ read_piece(int fd, struct buf *text, char **end)
 }
 
 char *
-record_load(int fd, size_t *len)
+record_load(int fd, size_t max, size_t *len)
 {
 	struct buf text = {0};
 	char *end = NULL;
 
-	while (!end && text.len < RECORD_MAX && read_piece(fd, &text, &end))
+	while (!end && text.len < max && read_piece(fd, &text, &end))
 		;
 	if (!end) {
 		buf_free(&text);

@@ -21,8 +21,9 @@ enum { RECORD_MAX = 128 * 1024 * 1024 };
 void record_add(struct buf *, const struct message *, bool fresh);
 
 /* The text at the beginning of a file, up to and with its end line, and its
- * length; the caller frees. NULL if there is none, or none so short. */
-char *record_load(int fd, size_t *len);
+ * length; the caller frees. NULL if there is none, or only one much longer than
+ * max. */
+char *record_load(int fd, size_t max, size_t *len);
 
 /* Whether the file is a message of another version, which is not ours to
  * judge. */

@@ -205,7 +205,7 @@ read_message(struct message *m, off_t file_size)
 {
 	uint64_t header = 0, content = 0;
 	size_t envelope = 0;
-	char *text = record_load(m->file, &envelope), *bytes;
+	char *text = record_load(m->file, RECORD_MAX, &envelope), *bytes;
 	bool ok = text && record_read(text, m, &header, &content) &&
 	    content >= header + 2 && header < HEADER_MAX &&
 	    (uint64_t)file_size == envelope + content;

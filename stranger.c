@@ -10,6 +10,7 @@
 
 #include "address.h"
 #include "dsn.h"
+#include "maildrop.h"
 #include "message.h"
 #include "record.h"
 
@@ -56,7 +57,7 @@ read_text(struct message *m, int fd, uint64_t size)
 	static const char start[] = "smarthost 1\nid ";
 	uint64_t header, content;
 	size_t len = 0, id = sizeof(start) - 1;
-	char *text = record_load(fd, &len);
+	char *text = record_load(fd, DROP_ENVELOPE_MAX, &len);
 	bool ok = text && len > id + QUEUE_ID_SIZE &&
 	    strncmp(text, start, id) == 0;
 

@@ -291,6 +291,15 @@ def test_kept_by_root(kind, delivery, host, away, relay, kept):  # noqa: F811
     host.assert_clean()
 
 
+def test_success_notice(host):
+    """Who asks for one of a relay that makes none gets ours."""
+    host.leave("m", "-N", "success", uid=None)
+    assert host.relay.copies(b"<m>") == 1
+    [path] = host.spool.files()
+    assert b"multipart/report" in path.read_bytes()
+    assert owners(host.spool) == {NOBODY}
+
+
 def test_verbose_says_that_it_is_queued(away):
     result = away.send("m", "-v", uid=None)
     assert result.status == 0

@@ -257,6 +257,21 @@ test_leaving_fails(void **state)
 	buf_free(&why);
 }
 
+/* An envelope that the daemon would not read is not left. */
+static void
+test_leaving_too_many_recipients(void **state)
+{
+	struct message *m = make(20000);
+	struct buf why = {0};
+
+	(void)state;
+	assert_false(maildrop_leave(root, m, 0, &why));
+	assert_non_null(strstr(buf_text(&why), strerror(EFBIG)));
+	expect(0, 0, 0);
+	message_free(m);
+	buf_free(&why);
+}
+
 /* The sync fails, but the daemon has taken it already: that is a yes. */
 static void
 test_taken_before_the_sync(void **state)
@@ -550,6 +565,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_leaving_fails),
+		TEST(test_leaving_too_many_recipients),
 		TEST(test_taken_before_the_sync),
 		TEST(test_taken_in),
 		TEST(test_by_name),
