@@ -141,9 +141,12 @@ demo:
 	@$(MAKE) all
 	@bash tests/demo.sh
 
+# Some of relay queue drain cpu start outage big idle, or all of them.
+BENCH =
 bench: $(BIN)
 	@sh tests/setup.sh check
-	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) tests/bench/bench.py
+	@$(MAKE) static
+	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) tests/bench/bench.py $(BENCH)
 
 # BearSSL and inih come from Debian, where they are built for glibc: fortify.c
 # has the three names of glibc's that they ask for.
