@@ -99,7 +99,7 @@ def test_held_upstream(case, pipelining, start, kept, queue, relay):
     paths = list(queue.iterdir())
     assert len(paths) == 3
     for path in paths:
-        assert b"\nrecipient W 000" in path.read_bytes()
+        assert b"\nrecipient W " in path.read_bytes()
         assert path.stat().st_mtime < time.time() + 30
     good = relay()
     drain(start, kept(good), good, 3)
@@ -134,7 +134,7 @@ def test_a_stored_message_meets_it(start, kept, queue, relay):
     daemon.stop()
     assert said(one, "RCPT") == 1
     for path in queue.iterdir():
-        assert b"\nrecipient W 000" in path.read_bytes()
+        assert b"\nrecipient W " in path.read_bytes()
     assert len(list(queue.iterdir())) == 2
     assert not daemon.events("bounced")
 
