@@ -40,10 +40,12 @@ is_sane(struct message *m)
 		if (!is_address(m->recipients[i].address, &m->utf8))
 			return false;
 	for (size_t i = 0; i < m->recipient_count; i++) {
-		const char *original = m->recipients[i].original;
+		const struct recipient *r = &m->recipients[i];
 
-		if (original && !dsn_is_original(original, strlen(original),
-				    m->utf8))
+		if (r->notify & NOTIFY_NEVER && r->notify != NOTIFY_NEVER)
+			return false;
+		if (r->original && !dsn_is_original(r->original,
+				       strlen(r->original), m->utf8))
 			return false;
 	}
 	return true;

@@ -910,6 +910,7 @@ BAD = {
     "control byte in ORCPT": record().replace(
         b" 0 - b@", b" 0 rfc822;a\rRSET b@"),
     "no type in ORCPT": record().replace(b" 0 - b@", b" 0 abc b@"),
+    "never and more": record().replace(b" 0 - b@", b" 3 - b@"),
     "CR in the sender": record(sender="a@x\rb"),
     "huge sender": record(sender="a" * 70000),
     "negative": record(length=0).replace(b"content 0", b"content -"),

@@ -59,6 +59,8 @@ require_recipients(const struct message *m)
 
 		require_address(r->address, m->utf8);
 		require(r->outcome == WAITING);
+		require(!(r->notify & NOTIFY_NEVER) ||
+		    r->notify == NOTIFY_NEVER);
 		require_no_control(r->original);
 	}
 }
