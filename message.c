@@ -374,3 +374,13 @@ message_forget_results(struct message *m)
 			r->outcome = WAITING;
 	}
 }
+
+void
+message_know_results(struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		enum outcome outcome = m->recipients[i].outcome;
+
+		m->recipients[i].known = outcome == SENT || outcome == NEVER;
+	}
+}

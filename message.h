@@ -40,6 +40,7 @@ struct recipient {
 	bool held;   /* its file says HOLD: a person has to change something */
 	int code;    /* of the last reply; 0: none */
 	char *reply; /* its text, printable; or NULL */
+	bool known;  /* all this is final, and the commit writes it */
 };
 
 /*
@@ -73,8 +74,6 @@ struct message {
 	int incoming;           /* the directory, while that is not mail yet;
 	                         * or -1 */
 	bool direct_only;       /* it cannot be kept: at once, or not at all */
-	size_t results;         /* recipients, from the first, whose results are
-	                         * written by the commit */
 
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */
@@ -150,6 +149,9 @@ void message_forget_results(struct message *);
 
 /* Whether the sender wants to hear of this: NOTIFY_SUCCESS, _FAILURE... */
 bool recipient_wants(const struct recipient *, unsigned notify);
+
+/* Has a commit write the results that are final. Not while one is going on. */
+void message_know_results(struct message *);
 
 void recipient_set(struct recipient *, enum outcome, int code,
     const char *reply);

@@ -265,6 +265,8 @@ queue_keep(struct queue *q, struct submission *s, bool shared,
 		submission_free(s);
 		return;
 	}
+	if (!shared)
+		message_know_results(s->message);
 	stored = stored_commit(q, s->message);
 	error = errno;
 	if (shared && leave_to_courier(q, s, stored)) {
@@ -300,9 +302,6 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 	*v = s->verdict;
 	abandoned = s->abandoned;
 	shared = s->committing = s->state != SETTLED;
-	if (!abandoned)
-		s->message->results = shared ? s->results
-					     : s->message->recipient_count;
 	pthread_mutex_unlock(&q->lock);
 	if (abandoned)
 		return;

@@ -44,8 +44,6 @@ struct submission {
 	bool stored;         /* it has a file; with abandoned: settle that */
 	bool committing;     /* its session writes the file right now */
 	bool reported;       /* the log has its results */
-	size_t results;      /* recipients, from the first, whose results are
-	                      * final in this attempt */
 	bool unmarked;       /* the log says that the disk has not */
 	unsigned upstream;   /* where it stands in line */
 	enum lane lane;

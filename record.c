@@ -62,7 +62,8 @@ record_add(struct buf *out, const struct message *m, bool fresh)
 	    m->eight_bit, m->header.len,
 	    (unsigned long long)message_size(m));
 	for (size_t i = 0; i < m->recipient_count; i++)
-		add_recipient(out, &m->recipients[i], fresh && i >= m->results);
+		add_recipient(out, &m->recipients[i],
+		    fresh && !m->recipients[i].known);
 	buf_adds(out, "end\n");
 }
 

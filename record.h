@@ -16,8 +16,8 @@ struct message;
 enum { RECORD_MAX = 128 * 1024 * 1024 };
 
 /* Appends it: the same number of bytes whatever the recipients' results are. A
- * fresh one looks only at as many of them as the message says: a courier may be
- * at work on the others. */
+ * fresh one looks only at those that are known: a courier may be at work on the
+ * others. */
 void record_add(struct buf *, const struct message *, bool fresh);
 
 /* The text at the beginning of a file, up to and with its end line, and its

@@ -62,28 +62,15 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 	return wanted;
 }
 
-/* Under the lock: who is done with, before the first who waits. No courier
- * changes these results any more, so that a commit may write them. */
-static void
-note_results(struct submission *s)
-{
-	const struct message *m = s->message;
-
-	s->results = 0;
-	while (s->results < m->recipient_count &&
-	    m->recipients[s->results].outcome != WAITING)
-		s->results++;
-}
-
 bool
 queue_mark(struct queue *q, struct submission *s)
 {
 	bool stored;
 
 	pthread_mutex_lock(&q->lock);
-	note_results(s);
 	while (s->committing)
 		thread_wait(&s->answered, &q->lock, 0);
+	message_know_results(s->message);
 	stored = s->stored;
 	pthread_mutex_unlock(&q->lock);
 	if (!stored || spool_mark(s->message))
@@ -124,7 +111,6 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 		return false;
 	s->tried |= UINT64_C(1) << s->upstream;
 	message_forget_results(s->message);
-	note_results(s);
 	return line_find(q, s);
 }
 

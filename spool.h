@@ -45,9 +45,9 @@ void spool_close(struct spool *);
  * the file. */
 int spool_begin(struct spool *, struct message *, uint64_t *base);
 
-/* Writes the message, its recipients as waiting but for those with results, and
- * makes it durable: file, name and directory. On success its file is locked by
- * the message. False with errno set, and then nothing of it is left. */
+/* Writes the message, its recipients as waiting unless their results are known,
+ * and makes it durable: file, name and directory. On success its file is locked
+ * by the message. False with errno set, and then nothing of it is left. */
 bool spool_commit(struct spool *, struct message *);
 
 /* Writes the message into an empty file as the spool has it, and waits for the

@@ -463,10 +463,15 @@ a_sender_who_waits_for_days(void **state)
 	AWAIT(is_quiet(h, 0));
 	skip_time(h, (int64_t)6 * DAY);
 	while (told < HIS) {
-		struct submission *s = take(h);
-		bool notice = !*queue_message(s)->sender;
+		struct submission *s;
 		struct buf text;
+		bool notice;
 
+		AWAIT(is_quiet(h, 0));
+		if (!waiting(h, LANE_STORED)) /* one was loaded too soon */
+			skip_time(h, HOUR);
+		s = take(h);
+		notice = !*queue_message(s)->sender;
 		if (notice) { /* says what was said to the others */
 			text = read_file(h, "failed", queue_message(s)->id);
 			assert_non_null(strstr(text.data, " said so "));
@@ -476,7 +481,7 @@ a_sender_who_waits_for_days(void **state)
 		told += notice;
 		settle(h, s, notice ? SENT : HOLD, SCOPE_SENDER);
 	}
-	assert_in_range(tried, 1, CONNECTIONS + 2);
+	assert_in_range(tried, 1, HIS - 2);
 	AWAIT(is_quiet(h, 0));
 	check_empty(h);
 	house_close(h);

@@ -174,6 +174,7 @@ a_notice_that_cannot_be_stored(void **state)
 		skip_time(h, MINUTE + MINUTE / 5 + SECOND);
 		AWAIT(disk_failures() == i + 1);
 	}
+	AWAIT(is_quiet(h, 0));
 	disk_fails(NULL);
 	skip_time(h, 2 * MINUTE);
 	assert_int_equal(serve(h, 1, &told), 1);
