@@ -14,11 +14,11 @@ import array
 import contextlib
 import dataclasses
 import fcntl
-import io
 import json
 import os
 import pathlib
 import re
+import select
 import shlex
 import signal
 import socket
@@ -113,29 +113,65 @@ def parse_log_line(line):
     return pairs if "event" in pairs else None
 
 
+def wait_for(condition):
+    """Asks again until it is so, of what has no event; returns what it
+    was."""
+    until = time.monotonic() + WAIT
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    return found
+
+
 class Log:
-    """The lines that a process writes, while it writes them."""
+    """The lines that a process writes, while it writes them. Whoever asks
+    hears of all that has been written by then."""
 
     def __init__(self, stream):
-        self.raw = b""
-        self.events = []
-        self.ended = False
+        self._raw = b""
+        self._events = []
+        self._stream = stream
+        self.ended = not stream
         self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._read, args=(stream,),
-                                        daemon=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def _read(self, stream):
-        for line in iter(stream.readline, b""):
-            event = parse_log_line(line.decode(errors="replace"))
+    def _read(self):
+        waiting, rest = select.poll(), b""
+        if not self.ended:
+            waiting.register(self._stream, select.POLLIN)
+        while not self.ended:
+            waiting.poll()
             with self._news:
-                self.raw += line
-                if event:
-                    self.events.append(event)
+                data = os.read(self._stream.fileno(), 65536)
+                *lines, rest = (rest + (data or b"\n")).split(b"\n")
+                events = [parse_log_line(line.decode(errors="replace"))
+                          for line in lines]
+                self._raw += data
+                self._events += filter(None, events)
+                self.ended = not data
                 self._news.notify_all()
+
+    def _catch_up(self):
+        """With the lock: reads what is in the pipe."""
+        unread = array.array("i", [1])
+        while not self.ended:
+            fcntl.ioctl(self._stream, termios.FIONREAD, unread)
+            if not unread[0]:
+                break
+            self._news.wait(1)
+
+    @property
+    def raw(self):
         with self._news:
-            self.ended = True
-            self._news.notify_all()
+            self._catch_up()
+            return self._raw
+
+    @property
+    def events(self):
+        with self._news:
+            self._catch_up()
+            return list(self._events)
 
     def find(self, name, **fields):
         """The events of that name with those fields, in order.
@@ -152,24 +188,21 @@ class Log:
                 elif value != str(wanted):
                     return False
             return True
-        with self._news:
-            return [event for event in self.events if fits(event)]
+        return [event for event in self.events if fits(event)]
 
     def wait(self, name, count=1, **fields):
         """Waits until count such events are there; returns the last."""
         until = time.monotonic() + WAIT
-        while True:
-            found = self.find(name, **fields)
-            if len(found) >= count:
-                return found[count - 1]
-            with self._news:
+        with self._news:
+            while len(found := self.find(name, **fields)) < count:
                 left = until - time.monotonic()
                 if self.ended or left <= 0:
                     why = "ended" if self.ended else "waited"
                     raise AssertionError(
                         f"{why}, and no event={name} {fields} in:\n" +
                         self.raw.decode(errors="replace"))
-                self._news.wait(min(left, 1))
+                self._news.wait(left)
+        return found[count - 1]
 
     def join(self):
         self._thread.join(WAIT)
@@ -193,7 +226,7 @@ class Daemon:
             [*command, *options, "run"], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE,
             env=environment(env), cwd="/", **as_user(uid))
-        self.log = Log(self.process.stderr or io.BytesIO())
+        self.log = Log(self.process.stderr)
 
     def wait_ready(self):
         self.log.wait("started")

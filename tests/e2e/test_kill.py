@@ -21,14 +21,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import typing
 
 import pytest
 
 import conftest
 from badrelay import BadRelay
-from harness import WAIT, Daemon, message
+from harness import Daemon, message, wait_for
 
 CALLS = ("openat,flock,pread64,pwrite64,fsync,fdatasync,rename,renameat,"
          "renameat2,unlinkat,utimensat,sendto,recvfrom,sendmsg,recvmsg,write,"
@@ -104,9 +103,7 @@ class House:
         messages, each whole, and the spool nothing."""
         daemon = self.start().wait_ready()
         self.relay.wait_messages(count)
-        until = time.monotonic() + WAIT
-        while self.names() and time.monotonic() < until:
-            time.sleep(0.002)  # what is asked is outside of us
+        wait_for(lambda: not self.names())
         daemon.stop()
         self.relay.wait_ended()
         for directory in ("incoming", "queue", "failed"):

@@ -19,7 +19,7 @@ import pytest
 
 from badrelay import Fault
 from harness import (CONFIG, NOBODY, SANITIZED, WAIT, WRAPPER, Conversation,
-                     as_user, message, run, sendmail)
+                     as_user, message, run, sendmail, wait_for)
 
 GOOD_END = b"\r\n.\r\n"
 NEXT = (b"MAIL FROM:<evil@example.test>\r\nRCPT TO:<evil@example.test>\r\n"
@@ -827,6 +827,7 @@ def test_out_of_descriptors(host, start, sections, relay):
         client.send(b"\r\nx\r\n.\r\n")
         reply = client.expect(451)
         assert "Too many open files" in reply.text
+    wait_for(lambda: len(os.listdir(used)) < 20)
     assert converse(daemon.address, b"\r\nx\r\n.\r\n") == [250]
     assert not daemon.events("upstream_down")
     assert one.copies() == 1

@@ -10,13 +10,13 @@ import shutil
 import signal
 import socket
 import threading
-import time
 
 import pytest
 
 import harness
 from badrelay import PASSWORD, USER
-from harness import CONFIG, WAIT, WRAPPER, run, with_mounts, write_config
+from harness import (CONFIG, WAIT, WRAPPER, run, wait_for, with_mounts,
+                     write_config)
 
 needs_root = pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("unshare"),
@@ -28,15 +28,6 @@ def children(pid):
     found = []
     for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(word) for word in path.read_text().split()]
-    return found
-
-
-def wait_for(condition):
-    """Waits for what has no event; returns what it was."""
-    until = time.monotonic() + WAIT
-    while not (found := condition()):
-        assert time.monotonic() < until
-        os.sched_yield()
     return found
 
 
@@ -192,7 +183,7 @@ def test_stop_in_a_black_hole(start, sections, place):
         server.settimeout(WAIT)
         daemon = start(sections(25, {
             "upstream": {"host": "relay.black-hole.test"},
-            "smarthost": {"stop_timeout": "1s"}}),
+            "smarthost": {"stop_timeout": "2s"}}),
             wrapper=with_mounts((resolv, "/etc/resolv.conf")))
         with daemon.connect() as client:
             client.ehlo()

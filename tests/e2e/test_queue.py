@@ -5,6 +5,7 @@ whatever the relay, the disk, the clock and the operator do in between.
 A due retry is not waited for: the mtime of a file in queue/ is the time of
 its next try, so a test sets it back and starts the daemon again."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -22,6 +23,7 @@ import badrelay
 import harness
 from badrelay import BadRelay, Fault
 from harness import CONFIG, NOBODY, WAIT, message, sendmail
+from test_kill import TRACED, can_trace, strace, trace_options
 
 ACCEPTED = re.compile(r"2\.0\.0 ([0-9a-f]{32}) ")
 QUEUED = re.compile(ACCEPTED.pattern + "queued: ")
@@ -487,6 +489,25 @@ def test_a_stored_one_refused(start, kept, spool, nobody_there, relay):
     spool.assert_empty()
 
 
+@pytest.mark.skipif(not can_trace(), reason="needs strace")
+def test_a_notice_does_not_overtake_what_it_is_about(start, kept, spool,
+                                                     relay, nobody_there):
+    """Its delivery removes the message in failed/, which has to be there by
+    then: a courier's second rename, the first is the notice's commit, takes
+    its time, and the other courier has nothing else to do."""
+    daemon = start(kept(nobody_there))
+    for name in ["no"] + ["b"] * 5:
+        send_queued(daemon, recipients=[name + "@example.test"])
+    daemon.stop()
+    one = relay(recipients={"no@example.test": "550 5.1.1 no such user"})
+    daemon = start(kept(one), env=TRACED, wrapper=strace(
+        *trace_options("renameat", "delay_enter=500000", 2)))
+    one.wait_messages(6)
+    daemon.wait_event("sent", to="a@example.test")
+    daemon.stop()
+    spool.assert_empty()
+
+
 def test_wrong_password(start, kept, spool, relay):
     """UX-15: kept, not bounced, and no hammering."""
     one = relay(mechanisms=("PLAIN",))
@@ -617,8 +638,9 @@ def test_answer_and_wait_end_together(start, kept, spool, relay):
     and a yes."""
     one = relay(Fault("dot", "slow", times=10 ** 6))
     daemon = start(kept(one, {"queue": {"direct_wait": "60ms"}}))
-    for number in range(60):
-        assert send(daemon, f"n{number}").code == 250
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # connections
+        replies = pool.map(lambda n: send(daemon, f"n{n}"), range(60))
+    assert all(reply.code == 250 for reply in replies)
     one.wait_messages(60)
     daemon.stop()
     drained = start(kept(relay()))
