@@ -30,6 +30,7 @@ struct arrivals {
 	int stop_fd;
 	int inotify; /* -1: the system has none left */
 	int64_t next_look;
+	int64_t seen; /* of the queue */
 };
 
 static int
@@ -129,6 +130,7 @@ run_arrivals(void *argument)
 		if (clock_now() >= a->next_look) {
 			a->next_look = clock_now() + MINUTE;
 			collect_all(&a->collector);
+			backlog_look_again(q, &a->seen);
 		}
 	} while (wait_for_something(a));
 	arrivals_free(a);

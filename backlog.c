@@ -22,6 +22,7 @@ enum {
 	MINUTE = 60 * SECOND,
 	TROUBLE_PAUSE = MINUTE,  /* for a file that cannot be read now */
 	YIELD_PAUSE = 10 * SECOND,
+	LOOK_MAX = 100000,       /* messages; to list more takes too long */
 	FOUND_MAX = 512,         /* files, between two looks at the lock */
 };
 
@@ -121,7 +122,7 @@ remember(void *context, const char *id, time_t next_try)
 
 /* Looks for everything that is stored. False if that is not possible now. */
 static bool
-search(struct queue *q)
+search(struct queue *q, bool first)
 {
 	struct search s = {
 		.queue = q,
@@ -131,7 +132,7 @@ search(struct queue *q)
 
 	backlog_add_found(q, s.found, s.count);
 	free(s.found);
-	if (foreign > 0)
+	if (foreign > 0 && first)
 		log_message(LEVEL_WARNING, "%ld files in the spool's queue "
 		    "directory are none of smarthost's and are left alone",
 		    foreign);
@@ -139,6 +140,21 @@ search(struct queue *q)
 		log_message(LEVEL_ERROR, "cannot read the spool: %s",
 		    strerror(errno));
 	return foreign >= 0;
+}
+
+void
+backlog_look_again(struct queue *q, int64_t *seen)
+{
+	int64_t changed = spool_changed(q->spool);
+	size_t count;
+
+	pthread_mutex_lock(&q->lock);
+	count = q->roster.count;
+	pthread_mutex_unlock(&q->lock);
+	if (changed == *seen || count > LOOK_MAX)
+		return;
+	*seen = changed;
+	(void)search(q, false);
 }
 
 void
@@ -409,7 +425,7 @@ run_clock(void *argument)
 		bool read;
 
 		pthread_mutex_unlock(&q->lock);
-		read = q->once || search(q);
+		read = q->once || search(q, true);
 		pthread_mutex_lock(&q->lock);
 		if (read)
 			serve(q);

@@ -170,6 +170,11 @@ void backlog_notice(struct queue *, const char *id);
  * has been stored here. */
 void backlog_announce(struct queue *);
 
+/* Once a minute: looks for files that somebody has put into the queue by hand,
+ * or that nobody has told us of. *seen is how it remembers whether anything has
+ * changed; 0 at first. */
+void backlog_look_again(struct queue *, int64_t *seen);
+
 /* It is no longer stored. */
 void backlog_forget(struct queue *, const char *id);
 

@@ -377,6 +377,17 @@ spool_set_aside(struct spool *s, const char *id, const char *as)
 	return spool_set_aside_from(s, s->queue, id, as);
 }
 
+int64_t
+spool_changed(const struct spool *s)
+{
+	struct stat queue;
+
+	if (fstat(s->queue, &queue) != 0)
+		return 0;
+	return (int64_t)queue.st_mtim.tv_sec * 1000000000 +
+	    queue.st_mtim.tv_nsec;
+}
+
 bool
 spool_has(struct spool *s, const char *id)
 {

@@ -102,6 +102,9 @@ bool spool_set_aside(struct spool *, const char *id, const char *as);
 bool spool_set_aside_from(struct spool *, int directory, const char *name,
     const char *as);
 
+/* Changes when a name in the queue does; 0 if that cannot be seen. */
+int64_t spool_changed(const struct spool *);
+
 /* Whether a message with this ID is in the queue. */
 bool spool_has(struct spool *, const char *id);
 
