@@ -51,9 +51,12 @@ def until(condition):
 
 
 def states(path):
-    """The recipients' states in a file, as one word."""
-    return "".join(re.findall(r"(?m)^recipient (\w)",
-                              path.read_bytes().decode("latin-1")))
+    """The recipients' states in a file, as one word; "" if it is gone."""
+    try:
+        text = path.read_bytes().decode("latin-1")
+    except FileNotFoundError:
+        return ""
+    return "".join(re.findall(r"(?m)^recipient (\w)", text))
 
 
 # ---- More recipients than a transaction carries ----------------------
