@@ -211,7 +211,7 @@ def submission(certs):
 class Submission(typing.NamedTuple):
     """How a submission has ended."""
     cut_off: bool  # killed without an answer
-    there: int     # files in the queue afterwards
+    there: object  # files in the queue afterwards, and elsewhere
 
 
 def killed_submission(ca, call, what, number):
