@@ -11,7 +11,6 @@
 #include "catalogue.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -384,23 +383,39 @@ code_fits(const char *codes, int code)
 	return false;
 }
 
+/* Reads "5.7.28" into one number, and steps behind it. */
+static unsigned long
+take_status(const char **at)
+{
+	unsigned long status = 0;
+	char *end;
+
+	for (int part = 0; part < 3; part++) {
+		status = status * 1000 + strtoul(*at, &end, 10);
+		*at = end + (*end == '.');
+	}
+	return status;
+}
+
 /* Whether the text begins with one of these enhanced codes; in a range, the
  * last number is one of many. */
 static bool
 status_fits(const char *list, const char *text)
 {
-	unsigned class, subject, detail, c, s, first, last;
-	int used = 0;
+	unsigned long status, first, last;
 
-	if (!reply_enhanced(text) ||
-	    sscanf(text, "%u.%u.%u", &class, &subject, &detail) != 3)
+	if (!reply_enhanced(text))
 		return false;
-	for (; *list; list += used) {
-		if (sscanf(list, " %u.%u.%u%n-%u%n", &c, &s, &first, &used,
-			&last, &used) < 4)
-			last = first;
-		if (class == c && subject == s && detail >= first &&
-		    detail <= last)
+	status = take_status(&text);
+	while (*list) {
+		char *end;
+
+		last = first = take_status(&list);
+		if (*list == '-') {
+			last = first / 1000 * 1000 + strtoul(list + 1, &end, 10);
+			list = end;
+		}
+		if (status >= first && status <= last)
 			return true;
 	}
 	return false;

@@ -57,7 +57,7 @@ clock_add_date(struct buf *out, time_t when)
 static bool
 read_zone(const char *zone, int *offset)
 {
-	int hours, minutes;
+	int digits;
 
 	*offset = 0;
 	if (strncmp(zone, "GMT", 3) == 0 || strncmp(zone, "UTC", 3) == 0)
@@ -65,8 +65,9 @@ read_zone(const char *zone, int *offset)
 	if ((*zone != '+' && *zone != '-') ||
 	    strspn(zone + 1, "0123456789") != 4)
 		return false;
-	sscanf(zone + 1, "%2d%2d", &hours, &minutes);
-	*offset = (hours * 60 + minutes) * (*zone == '-' ? -60 : 60);
+	digits = atoi(zone + 1);
+	*offset = (digits / 100 * 60 + digits % 100) *
+	    (*zone == '-' ? -60 : 60);
 	return true;
 }
 

@@ -13,8 +13,7 @@ queue_id_read(struct queue_id *id, const char *text)
 	if (strlen(text) != QUEUE_ID_SIZE - 1 ||
 	    strspn(text, "0123456789abcdef") != QUEUE_ID_SIZE - 1)
 		return false;
-	sscanf(text, "%16llx%16llx", (unsigned long long *)&id->half[0],
-	    (unsigned long long *)&id->half[1]);
+	queue_id_numbers(text, id->half);
 	return true;
 }
 
