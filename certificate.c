@@ -318,6 +318,21 @@ certificate_is_for(const struct certificate *c, const char *name)
 	return false;
 }
 
+static void
+add_alt_name(const struct der_element *e, struct buf *out)
+{
+	char text[INET6_ADDRSTRLEN];
+	const char *name = (const char *)e->content.data;
+	size_t len = e->content.len;
+
+	if (e->tag == IP_ADDRESS && (len == 4 || len == 16)) {
+		name = inet_ntop(len == 4 ? AF_INET : AF_INET6, name, text,
+		    sizeof(text));
+		len = name ? strlen(name) : 0;
+	}
+	buf_add_printable(out, name, len, NAMES_BYTES);
+}
+
 bool
 certificate_add_names(const struct certificate *c, struct buf *out)
 {
@@ -326,7 +341,7 @@ certificate_add_names(const struct certificate *c, struct buf *out)
 	struct der_element e;
 
 	while (der_take(&names, &e)) {
-		if (e.tag != DNS_NAME)
+		if (e.tag != DNS_NAME && e.tag != IP_ADDRESS)
 			continue;
 		if (shown == NAMES_SHOWN || (shown &&
 		    out->len - start + e.content.len > NAMES_BYTES)) {
@@ -334,8 +349,7 @@ certificate_add_names(const struct certificate *c, struct buf *out)
 			continue;
 		}
 		buf_adds(out, shown++ ? ", " : "");
-		buf_add_printable(out, (const char *)e.content.data,
-		    e.content.len, NAMES_BYTES);
+		add_alt_name(&e, out);
 	}
 	if (hidden)
 		buf_addf(out, " and %zu more", hidden);

@@ -44,7 +44,8 @@ bool certificate_is_for(const struct certificate *, const char *name);
 /* The length of the IPv4 or IPv6 address that name is; 0 if it is none. */
 size_t certificate_ip_address(const char *name, unsigned char address[16]);
 
-/* Appends the dNSNames, "a, b and 3 more"; false if there are none. */
+/* Appends the dNSNames and iPAddresses, "a, b and 3 more"; false if there are
+ * none. */
 bool certificate_add_names(const struct certificate *, struct buf *);
 
 /* Appends a distinguished name as "CN=..., O=...", printable and cut. */

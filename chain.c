@@ -2,7 +2,7 @@
 /*
  * The judge of a peer's certificates. After a verdict against them they are
  * kept, so that chain_explain() has something to say; after one in their
- * favour they go.
+ * favour only the leaf is.
  */
 #include "chain.h"
 
@@ -45,6 +45,26 @@ forget(struct chain *chain)
 	free(chain->certificates);
 	chain->certificates = NULL;
 	chain->count = 0;
+}
+
+/* For those who ask who that was. */
+static void
+keep_leaf(struct chain *chain)
+{
+	struct bytes der = der_of(chain, 0);
+	struct buf leaf = {0};
+
+	buf_add(&leaf, der.data, der.len);
+	forget(chain);
+	chain->der = leaf;
+	chain->ends[0] = leaf.len;
+	chain->count = 1;
+}
+
+struct bytes
+chain_leaf(const struct chain *chain)
+{
+	return chain->count ? der_of(chain, 0) : (struct bytes){0};
 }
 
 /* The name that BearSSL passes is the one for SNI, which may be NULL. */
@@ -213,7 +233,7 @@ end_chain(const br_x509_class **context)
 	    !certificate_is_for(&chain->certificates[0], chain->name))
 		chain->error = BR_ERR_X509_BAD_SERVER_NAME;
 	if (!chain->error)
-		forget(chain);
+		keep_leaf(chain);
 	return chain->error;
 }
 

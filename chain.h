@@ -40,6 +40,9 @@ struct chain {
 void chain_init(struct chain *, const struct tls_trust *, const char *name);
 void chain_free(struct chain *);
 
+/* The DER of the certificate of the peer itself; empty if there was none. */
+struct bytes chain_leaf(const struct chain *);
+
 /* Appends why the chain was refused, and what to do about it. */
 void chain_explain(const struct chain *, struct buf *sentence);
 

@@ -103,7 +103,7 @@ explain_name(const struct chain *chain, struct buf *out)
 	} else {
 		add_certificate(chain, 0, out);
 		buf_adds(out, leaf->alt_names.data ?
-		    " has no DNS name in its subjectAltName" :
+		    " has no name that counts in its subjectAltName" :
 		    " has no subjectAltName, only a common name");
 		buf_addf(out, "; it must be issued anew with subjectAltName = "
 		    "%s:", is_address ? "IP" : "DNS");

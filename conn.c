@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A byte stream with absolute deadlines. Only this file, dial.c and listen.c
- * wait on the network; tls.c moves records and never waits.
+ * wait on the network; conn_tls.c is what there is more to do under TLS.
  */
-#include "conn.h"
+#include "conn_internal.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -16,31 +16,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "buf.h"
 #include "clock.h"
 #include "tls.h"
 
-enum {
-	INPUT_SIZE = 8192,
-	ERROR_SIZE = 512,
-	FAREWELL_MS = 1000,
-};
-
-struct conn {
-	int fd;
-	int stop_fd;
-	bool heed_stop;
-	bool read_over;  /* no more input will come */
-	bool write_over; /* no more output will go */
-	bool timed_out;
-	bool stopped;
-	int64_t deadline;
-	struct tls *tls; /* NULL while plain */
-	size_t input_start, input_end;
-	struct buf output;
-	char error[ERROR_SIZE];
-	char input[INPUT_SIZE];
-};
+enum { FAREWELL_MS = 1000 };
 
 struct conn *
 conn_new(int fd, int stop_fd)
@@ -99,14 +78,8 @@ conn_stop_fd(const struct conn *c)
 	return c->stop_fd;
 }
 
-const char *
-conn_tls(const struct conn *c)
-{
-	return c->tls ? tls_description(c->tls) : NULL;
-}
-
-static void
-set_error(struct conn *c, const char *text)
+void
+conn_set_error(struct conn *c, const char *text)
 {
 	if (!c->error[0])
 		snprintf(c->error, sizeof(c->error), "%s", text);
@@ -121,7 +94,7 @@ conn_fail(struct conn *c, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	set_error(c, text);
+	conn_set_error(c, text);
 	c->read_over = c->write_over = true;
 }
 
@@ -139,9 +112,8 @@ patience(int64_t deadline)
 	return left > 3600000 ? 3600000 : (int)left;
 }
 
-/* Waits for events on the socket; what it got, or 0 after an error. */
-static short
-wait_for(struct conn *c, short events)
+short
+conn_wait(struct conn *c, short events)
 {
 	struct pollfd fds[2] = {
 		{.fd = c->fd, .events = events},
@@ -164,66 +136,13 @@ wait_for(struct conn *c, short events)
 	return 0;
 }
 
-/* Data that never stops coming must not keep a deadline from passing. */
-static bool
-expired(struct conn *c)
+bool
+conn_expired(struct conn *c)
 {
 	if (!c->deadline || clock_now() < c->deadline)
 		return false;
 	c->timed_out = true;
 	conn_fail(c, "timed out");
-	return true;
-}
-
-static short
-events_for(unsigned tls_state)
-{
-	short events = 0;
-
-	if (tls_state & TLS_WANTS_READ)
-		events |= POLLIN;
-	if (tls_state & TLS_WANTS_WRITE)
-		events |= POLLOUT;
-	return events;
-}
-
-static void
-fail_tls(struct conn *c)
-{
-	struct buf why = {0};
-
-	tls_explain(c->tls, &why);
-	conn_fail(c, "%s", buf_text(&why));
-	buf_free(&why);
-}
-
-/* Moves decrypted bytes to the input; true if there are any. */
-static bool
-take_decrypted(struct conn *c, unsigned state)
-{
-	size_t got = 0;
-
-	if (state & (TLS_HAS_INPUT | TLS_CLOSED | TLS_FAILED))
-		got = tls_take(c->tls, c->input, INPUT_SIZE);
-	c->input_end = got;
-	return got > 0;
-}
-
-/* Reads what has arrived, without waiting. True if something is there now or
- * nothing ever will be. The input must be empty. */
-static bool
-read_tls(struct conn *c, unsigned *state)
-{
-	*state = tls_pump(c->tls, c->fd);
-	if (take_decrypted(c, *state))
-		return true;
-	if (*state & TLS_FAILED)
-		fail_tls(c);
-	else if (*state & TLS_CLOSED)
-		set_error(c, "connection closed by the other side");
-	else
-		return false;
-	c->read_over = true;
 	return true;
 }
 
@@ -241,7 +160,7 @@ read_plain(struct conn *c)
 	}
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return false;
-	set_error(c, got ? strerror(errno)
+	conn_set_error(c, got ? strerror(errno)
 			 : "connection closed by the other side");
 	c->read_over = true;
 	return true;
@@ -254,13 +173,13 @@ fill(struct conn *c)
 	c->input_start = c->input_end = 0;
 	if (c->output.len)
 		conn_flush(c);
-	while (!c->read_over && !expired(c)) {
+	while (!c->read_over && !conn_expired(c)) {
 		unsigned state = TLS_WANTS_READ;
-		bool done = c->tls ? read_tls(c, &state) : read_plain(c);
+		bool done = c->tls ? conn_read_tls(c, &state) : read_plain(c);
 
 		if (done)
 			break;
-		wait_for(c, events_for(state));
+		conn_wait(c, conn_tls_events(state));
 	}
 	return c->input_end > 0;
 }
@@ -327,7 +246,7 @@ conn_input_waits(struct conn *c)
 	if (c->input_start < c->input_end || c->read_over)
 		return true;
 	c->input_start = c->input_end = 0;
-	return c->tls ? read_tls(c, &state) : read_plain(c);
+	return c->tls ? conn_read_tls(c, &state) : read_plain(c);
 }
 
 void
@@ -360,16 +279,14 @@ conn_printf(struct conn *c, const char *format, ...)
 	free(text);
 }
 
-/* Drops len sent bytes from the front of the output. */
-static void
-sent(struct conn *c, size_t len)
+void
+conn_sent(struct conn *c, size_t len)
 {
 	c->output.len -= len;
 	memmove(c->output.data, c->output.data + len, c->output.len);
 }
 
-/* Both send what goes without waiting and return the events to wait for, 0
- * when everything is sent or nothing ever will be. */
+/* As conn_push_tls(). */
 static short
 push_plain(struct conn *c)
 {
@@ -382,48 +299,27 @@ push_plain(struct conn *c)
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (put < 0 && errno == EINTR);
 	if (put >= 0) {
-		sent(c, (size_t)put);
+		conn_sent(c, (size_t)put);
 		return c->output.len ? POLLOUT : 0;
 	}
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return POLLOUT;
-	set_error(c, strerror(errno));
+	conn_set_error(c, strerror(errno));
 	c->write_over = true;
 	return 0;
-}
-
-static short
-push_tls(struct conn *c)
-{
-	unsigned state = tls_pump(c->tls, c->fd);
-
-	while (c->output.len && state & TLS_TAKES_OUTPUT) {
-		sent(c, tls_give(c->tls, c->output.data, c->output.len));
-		tls_flush(c->tls);
-		state = tls_pump(c->tls, c->fd);
-	}
-	if (state & (TLS_FAILED | TLS_CLOSED)) {
-		c->write_over = true;
-		if (state & TLS_FAILED && !(state & TLS_HAS_INPUT))
-			fail_tls(c);
-		return 0;
-	}
-	if (!c->output.len && !(state & TLS_WANTS_WRITE))
-		return 0;
-	return POLLOUT | events_for(state);
 }
 
 static bool
 flush(struct conn *c, bool unless_input)
 {
-	while (!c->write_over && !expired(c)) {
-		short events = c->tls ? push_tls(c) : push_plain(c);
+	while (!c->write_over && !conn_expired(c)) {
+		short events = c->tls ? conn_push_tls(c) : push_plain(c);
 
 		if (!events)
 			break;
 		if (unless_input && conn_input_waits(c))
 			return false;
-		wait_for(c, unless_input ? events | POLLIN : events);
+		conn_wait(c, unless_input ? events | POLLIN : events);
 	}
 	if (c->write_over)
 		buf_clear(&c->output);
@@ -455,37 +351,13 @@ conn_farewell(struct conn *c, const char *line)
 	conn_flush(c);
 }
 
-bool
-conn_start_tls(struct conn *c, const struct tls_trust *trust, const char *name)
-{
-	unsigned state = 0;
-
-	conn_flush(c);
-	c->tls = tls_client_new(trust, name);
-	c->input_start = c->input_end = 0;
-	while (!c->read_over && !expired(c)) {
-		state = tls_pump(c->tls, c->fd);
-		if (state & TLS_READY)
-			break;
-		if (state & (TLS_FAILED | TLS_CLOSED))
-			fail_tls(c);
-		else
-			wait_for(c, events_for(state));
-	}
-	return state & TLS_READY && !c->error[0];
-}
-
 void
 conn_close(struct conn *c)
 {
 	if (!c)
 		return;
-	if (c->tls && !c->error[0] && !c->write_over) {
-		tls_goodbye(c->tls);
-		tls_pump(c->tls, c->fd);
-	}
 	if (c->tls)
-		tls_free(c->tls);
+		conn_end_tls(c);
 	/* Closing over unread input would reset the connection, and the other
 	 * side could lose our last words. */
 	shutdown(c->fd, SHUT_WR);

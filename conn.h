@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct buf;
+struct tls_peer;
 struct tls_trust;
 
 /*
@@ -83,6 +84,9 @@ bool conn_start_tls(struct conn *, const struct tls_trust *,
 
 /* "TLSv1.2 ...", or NULL while the connection is plain. */
 const char *conn_tls(const struct conn *);
+
+/* What the peer's certificate says, see tls_peer(). */
+bool conn_peer(const struct conn *, struct tls_peer *);
 
 /* The first cause of trouble, one sentence, or NULL. */
 const char *conn_error(const struct conn *);

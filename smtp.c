@@ -81,6 +81,12 @@ smtp_tls(const struct smtp *s)
 }
 
 bool
+smtp_peer(const struct smtp *s, struct tls_peer *peer)
+{
+	return s->chat.conn && conn_peer(s->chat.conn, peer);
+}
+
+bool
 smtp_was_stale(const struct smtp *s)
 {
 	return s->stale;

@@ -10,6 +10,7 @@ struct buf;
 struct conn;
 struct favourite;
 struct message;
+struct tls_peer;
 struct tls_trust;
 struct upstream;
 struct verdict;
@@ -78,6 +79,9 @@ bool smtp_rest(struct smtp *);
 
 /* "TLSv1.2 ..." or NULL. */
 const char *smtp_tls(const struct smtp *);
+
+/* What the relay's certificate says, see tls_peer(); false without TLS. */
+bool smtp_peer(const struct smtp *, struct tls_peer *);
 
 /* QUIT if the connection is healthy, without waiting long. Frees. */
 void smtp_close(struct smtp *);

@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
-struct buf;
+#include "buf.h"
 
 /*
  * TLS 1.2 for a client, without waiting and without a socket of its own.
@@ -98,6 +99,19 @@ void tls_explain(const struct tls *, struct buf *sentence);
 
 /* For the log: "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256"; "" before TLS_READY. */
 const char *tls_description(const struct tls *);
+
+/* What the certificate of the peer says, for a person. */
+struct tls_peer {
+	struct buf issuer; /* "CN=..., O=..." */
+	struct buf names;  /* "relay.example, *.example and 3 more" */
+	time_t not_after;
+};
+
+/* Whatever became of it. False, and nothing in it, if the peer has sent none
+ * that can be read, or if the session was resumed. The caller hands it over
+ * zeroed, and frees it with tls_peer_free() either way. */
+bool tls_peer(const struct tls *, struct tls_peer *);
+void tls_peer_free(struct tls_peer *);
 
 /* Writes HMAC-MD5(key, text) to digest, for CRAM-MD5 (RFC 2195); here because
  * BearSSL stays behind this header. */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef TLS_INTERNAL_H
+#define TLS_INTERNAL_H
+
+#include <bearssl.h>
+
+#include "chain.h"
+#include "tls.h"
+
+/* What tls.c and tls_explain.c share. */
+
+enum {
+	NAME_SIZE = 256, /* as in the engine */
+	TEXT_SIZE = 60,  /* of what is no TLS at all */
+};
+
+struct tls {
+	br_ssl_client_context client;
+	struct chain chain;
+	bool ready;      /* the handshake was completed */
+	bool hung_up;    /* the stream has ended */
+	bool saw_record;
+	int read_error, write_error; /* errno */
+	char name[NAME_SIZE];
+	unsigned char text[TEXT_SIZE];
+	size_t text_len;
+	unsigned char input[BR_SSL_BUFSIZE_INPUT];
+	unsigned char output[BR_SSL_BUFSIZE_OUTPUT];
+};
+
+#endif
