@@ -170,6 +170,7 @@ install: all
 	install -D -m 755 $(BIN) $(PROGRAM)
 	install -D -m 644 conf/smarthost.service $(UNIT)
 	sed -i 's,/usr/local/sbin/,$(SBINDIR)/,' $(UNIT)
+	install -D -m 644 conf/smarthost.socket $(SOCKET)
 	install -D -m 644 conf/smarthost.sysusers $(USERS)
 	install -D -m 644 conf/smarthost.tmpfiles $(TMPFILES)
 	test -e $(SAMPLE) || install -D -m 644 conf/smarthost.conf $(SAMPLE)
@@ -178,6 +179,7 @@ install: all
 
 PROGRAM = $(DESTDIR)$(SBINDIR)/smarthost
 UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/smarthost.service
+SOCKET = $(UNIT:.service=.socket)
 USERS = $(DESTDIR)$(PREFIX)/lib/sysusers.d/smarthost.conf
 TMPFILES = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/smarthost.conf
 SAMPLE = $(DESTDIR)$(SYSCONFDIR)/smarthost/smarthost.conf
@@ -200,7 +202,7 @@ uninstall:
 	    rm $(DESTDIR)$$link; done
 	for page in $(PAGES); do \
 	    rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
-	rm -f $(PROGRAM) $(UNIT) $(USERS) $(TMPFILES)
+	rm -f $(PROGRAM) $(UNIT) $(SOCKET) $(USERS) $(TMPFILES)
 
 format:
 	clang-format -i $(SOURCES) $(wildcard *.h)

@@ -24,6 +24,7 @@
 #include "ground.h"
 #include "listen.h"
 #include "maildrop.h"
+#include "notify.h"
 #include "owner.h"
 #include "queue.h"
 #include "queue_command.h"
@@ -172,10 +173,15 @@ stop(struct listener *l, struct queue *q, int stop_fd, int64_t timeout)
 static int
 serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
 {
+	struct notify manager;
 	bool clean;
 
 	announce(s);
-	listen_run(l, q, stop_fd);
+	notify_open(&manager);
+	notify_send(&manager, "READY=1");
+	listen_run(l, q, stop_fd, &manager);
+	notify_send(&manager, "STOPPING=1");
+	notify_close(&manager);
 	clean = stop(l, q, stop_fd, s->config.stop_timeout);
 	log_event(LEVEL_INFO, "stopped", "note",
 	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);

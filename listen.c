@@ -15,16 +15,20 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "config.h"
 #include "conn.h"
 #include "dial.h"
+#include "inherit.h"
 #include "local.h"
 #include "message.h"
+#include "notify.h"
 #include "orphans.h"
 #include "places.h"
+#include "queue.h"
 #include "session.h"
 #include "thread.h"
 
@@ -39,6 +43,7 @@ struct listener {
 	size_t count;
 	struct local socket;  /* for everybody on this machine */
 	struct local control; /* for its administrators */
+	struct inheritance inherited;
 	struct queue *queue;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
@@ -77,14 +82,28 @@ open_socket(const struct sockaddr *address, socklen_t len)
 	return -1;
 }
 
-static bool
-open_address(struct listener *l, const struct endpoint *e, struct buf *why)
+static void
+add_address(struct listener *l, int fd)
 {
-	int fd = open_socket((const struct sockaddr *)&e->address, e->size);
 	struct sockaddr_storage bound = {0};
 	socklen_t len = sizeof(bound);
 	struct buf name = {0};
 
+	getsockname(fd, (struct sockaddr *)&bound, &len);
+	dial_add_address(&name, (struct sockaddr *)&bound);
+	add_socket(l, fd, name.data);
+	buf_free(&name);
+}
+
+static bool
+open_address(struct listener *l, const struct endpoint *e, struct buf *why)
+{
+	const struct sockaddr *address = (const struct sockaddr *)&e->address;
+	int fd;
+
+	if (inherit_find(&l->inherited, address))
+		return true;
+	fd = open_socket(address, e->size);
 	if (fd < 0) {
 		buf_addf(why, "cannot listen on %s: %s", e->text,
 		    strerror(errno));
@@ -93,10 +112,7 @@ open_address(struct listener *l, const struct endpoint *e, struct buf *why)
 				      "CAP_NET_BIND_SERVICE");
 		return false;
 	}
-	getsockname(fd, (struct sockaddr *)&bound, &len);
-	dial_add_address(&name, (struct sockaddr *)&bound);
-	add_socket(l, fd, name.data);
-	buf_free(&name);
+	add_address(l, fd);
 	return true;
 }
 
@@ -117,12 +133,13 @@ make_directory(const struct config *config)
 	free(directory);
 }
 
-/* False with errno set and a sentence in why; no path: no socket. */
+/* False with errno set and a sentence in why; no path, or one that we have
+ * inherited: no socket to make. */
 static bool
 open_local(struct listener *l, struct local *local, const char *path,
     mode_t mode, struct buf *why)
 {
-	if (!path)
+	if (!path || local->fd >= 0)
 		return true;
 	if (!local_open(local, path, mode, why))
 		return false;
@@ -160,6 +177,56 @@ open_locals(struct listener *l, struct buf *why)
 	return true;
 }
 
+/* One of the two unix sockets, which the service manager keeps. */
+static bool
+adopt_local(struct listener *l, const struct inherited *i, struct buf *why)
+{
+	const struct sockaddr_un *name = (const void *)&i->address;
+	const struct listen_config *c = &l->config->listen;
+	bool controls = i->is_control || (c->control &&
+	    strncmp(name->sun_path, c->control, sizeof(name->sun_path)) == 0);
+	struct local *local = controls ? &l->control : &l->socket;
+
+	if (local->fd >= 0) {
+		buf_addf(why, "LISTEN_FDS: %.108s is a second %s socket, and "
+		    "there can be one; the one for administrators has "
+		    "FileDescriptorName=control", name->sun_path,
+		    controls ? "control" : "public");
+		return false;
+	}
+	*local = (struct local){.path = "", .fd = i->fd};
+	add_socket(l, i->fd, name->sun_path);
+	return true;
+}
+
+static bool
+adopt(struct listener *l, const struct inherited *i, struct buf *why)
+{
+	const struct sockaddr *address = (const struct sockaddr *)&i->address;
+
+	if (address->sa_family == AF_UNIX)
+		return adopt_local(l, i, why);
+	add_address(l, i->fd);
+	if (access_is_loopback(address) || l->config->listen.allow.count ||
+	    l->config->listen.allow.anyone)
+		return true;
+	buf_adds(why, "LISTEN_FDS: others than this machine can reach ");
+	dial_add_address(why, address);
+	buf_adds(why, "; write [listen] allow, with the networks that may "
+	    "send");
+	return false;
+}
+
+static bool
+adopt_all(struct listener *l, struct buf *why)
+{
+	bool ok = inherit_sockets(&l->inherited, why);
+
+	for (size_t i = 0; ok && i < l->inherited.count; i++)
+		ok = adopt(l, &l->inherited.sockets[i], why);
+	return ok;
+}
+
 void
 listen_give_control(struct listener *l, uid_t uid)
 {
@@ -177,7 +244,7 @@ listen_open(const struct config *config, struct buf *why)
 	l->socket.fd = l->control.fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	thread_cond_init(&l->ended);
-	ok = open_locals(l, why);
+	ok = adopt_all(l, why) && open_locals(l, why);
 	for (size_t i = 0; ok && i < addresses->count; i++)
 		ok = open_address(l, &addresses->list[i], why);
 	if (ok)
@@ -323,8 +390,21 @@ close_sockets(struct listener *l)
 	local_remove(&l->control);
 }
 
+/* How long the main thread may sleep: until somebody wants a sign of life, or
+ * an orphan may be there. -1: for ever. */
+static int
+patience(const struct notify *n)
+{
+	int orphans = orphans_patience();
+
+	if (!n->interval || (orphans >= 0 && orphans < n->interval))
+		return orphans;
+	return (int)n->interval;
+}
+
 void
-listen_run(struct listener *l, struct queue *queue, int stop_fd)
+listen_run(struct listener *l, struct queue *queue, int stop_fd,
+    const struct notify *n)
 {
 	struct pollfd *stop = &l->fds[l->count];
 
@@ -335,7 +415,9 @@ listen_run(struct listener *l, struct queue *queue, int stop_fd)
 		bool rest = false;
 
 		orphans_reap();
-		if (poll(l->fds, l->count + 1, orphans_patience()) < 0)
+		if (n->interval && queue_is_alive(queue))
+			notify_send(n, "WATCHDOG=1");
+		if (poll(l->fds, l->count + 1, patience(n)) < 0)
 			continue;
 		for (size_t i = 0; i < l->count; i++)
 			if (l->fds[i].revents &&

@@ -8,22 +8,25 @@
 
 struct buf;
 struct config;
+struct notify;
 struct queue;
 
 /* The sockets that others connect to, and the sessions on them. */
 struct listener;
 
-/* Binds everything that the configuration names. NULL on failure, with a
- * sentence in why; what is only a pity (a default socket that cannot be made,
- * when there is another listener) is logged. */
+/* Takes what the service manager has opened and binds what the configuration
+ * names beyond that. NULL on failure, with a sentence in why; what is only a
+ * pity (a default socket that cannot be made, when there is another listener)
+ * is logged. */
 struct listener *listen_open(const struct config *, struct buf *why);
 
 /* Root, about to become that user, lets it use the control socket too. */
 void listen_give_control(struct listener *, uid_t);
 
-/* Accepts and starts sessions until stop_fd becomes readable. Then the sockets
- * are closed. */
-void listen_run(struct listener *, struct queue *, int stop_fd);
+/* Accepts and starts sessions until stop_fd becomes readable, and gives signs
+ * of life where they are wanted. Then the sockets are closed. */
+void listen_run(struct listener *, struct queue *, int stop_fd,
+    const struct notify *);
 
 /* Waits until the last session has ended; false when the time is over. */
 bool listen_wait_for_sessions(struct listener *, int64_t deadline);

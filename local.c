@@ -107,7 +107,7 @@ is_ours(const struct local *l, const struct stat *there)
 void
 local_give(const struct local *l, uid_t uid)
 {
-	int fd = l->fd < 0 ? -1 : open(l->path,
+	int fd = l->inode == 0 ? -1 : open(l->path,
 	    O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat there;
 
@@ -123,7 +123,8 @@ local_remove(struct local *l)
 {
 	struct stat now;
 
-	if (l->fd >= 0 && lstat(l->path, &now) == 0 && is_ours(l, &now))
+	if (l->inode && lstat(l->path, &now) == 0 && is_ours(l, &now))
 		unlink(l->path);
+	l->inode = 0;
 	l->fd = -1;
 }

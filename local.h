@@ -12,7 +12,7 @@ struct local {
 	const char *path;
 	int fd;       /* -1: it is not open */
 	dev_t device; /* what was bound, so that we remove only our own */
-	ino_t inode;
+	ino_t inode;  /* 0: nothing was; the socket was made by another */
 };
 
 /* Binds and listens; one that nobody answers on is left over from a crash and

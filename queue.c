@@ -339,6 +339,14 @@ queue_courier_left(struct queue *q)
 	pthread_mutex_unlock(&q->lock);
 }
 
+bool
+queue_is_alive(struct queue *q)
+{
+	pthread_mutex_lock(&q->lock);
+	pthread_mutex_unlock(&q->lock);
+	return true;
+}
+
 void
 queue_stop(struct queue *q)
 {

@@ -67,6 +67,9 @@ unsigned queue_recipient_limit(const struct queue *, const struct message *);
 /* The memory that waiting messages share. */
 struct body_budget *queue_budget(struct queue *);
 
+/* Comes back, with true, unless something is stuck that must never be. */
+bool queue_is_alive(struct queue *);
+
 /* Waiting submissions are answered, and no courier takes another. */
 void queue_stop(struct queue *);
 

@@ -213,7 +213,7 @@ class Daemon:
     there is no log to look at."""
 
     def __init__(self, place, sections=None, *, env=None, uid=None,
-                 wrapper=None, binary=BIN, options=(), stderr=None):
+                 wrapper=None, binary=BIN, options=(), stderr=None, **popen):
         self.place = place
         self.config = None
         command = [*(WRAPPER if wrapper is None else wrapper), str(binary)]
@@ -225,7 +225,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [*command, *options, "run"], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE,
-            env=environment(env), cwd="/", **as_user(uid))
+            env=environment(env), cwd="/", **as_user(uid), **popen)
         self.log = Log(self.process.stderr)
 
     def wait_ready(self):

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef NOTIFY_H
+#define NOTIFY_H
+
+#include <stdint.h>
+
+/*
+ * What a service manager wants to hear, as sd_notify(3) has it: "READY=1",
+ * "STOPPING=1". Where nobody asks (no NOTIFY_SOCKET) all of it does nothing.
+ */
+struct notify {
+	int fd;           /* -1: nobody asks */
+	int64_t interval; /* ms between two signs of life; 0: none are wanted */
+};
+
+/* Opens the way while the file system is still open to us, and takes the
+ * variables out of the environment. */
+void notify_open(struct notify *);
+void notify_close(struct notify *);
+
+/* Never waits: a manager that does not listen loses what we say. */
+void notify_send(const struct notify *, const char *state);
+
+#endif
