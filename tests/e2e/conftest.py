@@ -22,10 +22,10 @@ def pytest_configure(config):
                                 "set SMARTHOST_BIN")
 
 
-def make_place(prefix):
+def make_place(prefix, parent="/tmp"):
     """A directory that every uid may enter, with a short name, as the path
     of a unix socket may not be long."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     path.chmod(0o755)
     return path
 

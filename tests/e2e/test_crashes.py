@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: ISC
+"""kill -9 before every call of a start that finds everything a crash can
+leave, and of a refusal with its notice: what was acknowledged arrives, whole;
+a second copy only of what the relay had already and the disk did not know;
+never none; and the notice too (DU-17, DU-18, DU-22, DU-26).
+
+The calls are counted over all threads, see faults.py, so each number is one
+moment of the process.  No two runs make the same calls in the same order, so
+nothing is concluded from a number, but from what the relay and the disk
+have."""
+
+import collections
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import time
+
+import pytest
+
+import conftest
+import faults
+from badrelay import BadRelay
+from harness import Daemon, message, wait_for
+from test_maildrop import record
+
+WORKERS = 6
+# A kill loses nothing that was written, so no disk has to be waited for.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp"
+
+
+@pytest.fixture(autouse=True)
+def possible():
+    faults.skip_where_impossible()
+    if os.getuid() != 0:
+        pytest.skip("needs root, whose spool it is")
+
+
+def name_of(number):
+    """The name of a message that came long ago."""
+    return f"{number:032x}"
+
+
+class Ruin:
+    """A spool as a crash has left it, its relay, and daemons on it."""
+
+    def __init__(self, ca, **relay):
+        self.ca = ca
+        self.place = conftest.make_place("sh-crash-", MEMORY)
+        self.path = self.place / "spool"
+        self.relay = BadRelay(**relay)
+        self.faults = faults.Faults(self.place)
+        for name in ("", "incoming", "queue", "failed", "maildrop"):
+            (self.path / name).mkdir(mode=0o700)
+        self.path.chmod(0o711)
+        (self.path / "maildrop").chmod(0o3733)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.relay.close()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def names(self, directory):
+        return sorted(os.listdir(self.path / directory))
+
+    def put(self, number, marker, state="W 000", sender="a@example.test",
+            recipients=("b@example.test",), due=0.0):
+        path = self.path / "queue" / name_of(number)
+        text = record(sender=sender, recipients=recipients,
+                      identifier=path.name, content=message(
+                          body=f"<{marker}>" + "x" * 70, newline="\r\n"))
+        path.write_bytes(text.replace(b"recipient W 000",
+                                      b"recipient " + state.encode()))
+        path.chmod(0o600)
+        os.utime(path, (due, due))
+
+    def start(self, env=None):
+        sections = conftest.base_sections(self.place, self.relay, self.ca)
+        sections["queue"] = {"directory": self.path, "min_free": "0"}
+        sections["upstream"]["connections"] = 1
+        return Daemon(self.place, sections, env=env)
+
+    def copies(self):
+        """{who has got what}: by recipient and marker; notices as such."""
+        found = collections.Counter()
+        for one in self.relay.messages:
+            marker = re.search(rb"\r\n<(\w+)>x{70}\r\n\Z", one.body)
+            for recipient in one.recipients:
+                assert marker or not one.sender, "cut"
+                found[recipient, marker[1].decode() if one.sender
+                      else "notice"] += 1
+        return found
+
+    def waiting(self):
+        """The same of what the files in queue/ say is to be sent."""
+        found = collections.Counter()
+        for name in self.names("queue"):
+            text = (self.path / "queue" / name).read_bytes()
+            assert b"\nend\n" in text
+            null = b"\nsender \n" in text
+            marker = b"notice" if null else re.search(
+                rb"\r\n<(\w+)>x{70}\r\n\Z", text)[1]
+            for recipient in re.findall(rb"\nrecipient [WLH] .* (\S+)",
+                                        text.partition(b"\nend\n")[0]):
+                found[recipient.decode(), marker.decode()] += 1
+        return found
+
+    def is_done(self, later):
+        return not (self.names("maildrop") or self.names("failed") or
+                    self.names("incoming")) and \
+            self.names("queue") == later
+
+    def run(self, later, number=None):
+        """A daemon with all the time it wants, unless it is killed."""
+        self.faults.count().kill_at(number or 0)
+        daemon = self.start(env=self.faults.env)
+        wait_for(lambda: daemon.process.poll() is not None or (
+            self.is_done(later) and daemon.events("started")))
+        if daemon.process.poll() is None:
+            daemon.signal(signal.SIGTERM)
+        status = daemon.wait_exit()
+        assert status in (0, -signal.SIGKILL), daemon.log.raw
+        self.relay.wait_ended()
+        return status != 0
+
+    def make_due(self):
+        """What is to wait need not; the others keep their order, by which a
+        message finds the notice about it."""
+        for name in self.names("queue"):
+            path = self.path / "queue" / name
+            if path.stat().st_mtime > time.time():
+                os.utime(path)
+
+
+def cut_short(make, wanted, later, number):
+    """Killed there, and then as on any other day; returns whether it was
+    killed, and the copies."""
+    with make() as ruin:
+        killed = ruin.run(later, number)
+        before, owing = ruin.copies(), ruin.waiting()
+        for key, count in before.items():
+            assert count == 1 and key in wanted, key
+        ruin.make_due()
+        assert not ruin.run([])
+        total = ruin.copies()
+        for key in wanted:
+            again = bool(before[key] and owing[key])
+            assert total[key] == 1 + again, (
+                key, before, owing, total)
+        assert set(total) == set(wanted)
+        return killed, total
+
+
+def cut_short_everywhere(make, wanted, later=()):
+    """At each call there is, and beyond, until nothing is cut off."""
+    wanted, later = set(wanted), list(later)
+    with make() as ruin:
+        assert not ruin.run(later)
+        calls = ruin.faults.trace()
+    failures, twice, numbers = [], set(), range(1, len(calls) + 6)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        jobs = {number: pool.submit(cut_short, make, wanted, later, number)
+                for number in numbers}
+    killed = 0
+    for number, job in jobs.items():
+        if job.exception():
+            failures.append(f"{number}: {job.exception()!r}")
+        else:
+            killed += job.result()[0]
+            twice |= {key for key, count in job.result()[1].items()
+                      if count > 1}
+    assert not failures, "\n".join(failures)
+    assert killed > 0.9 * len(calls)
+    return calls, twice
+
+
+def test_kill_at_every_call_of_a_start(certs):
+    """One is due, one is done, of one the sender has to be told, one is to
+    wait; something half written; and mail in the maildrop."""
+    def make():
+        ruin = Ruin(certs.ca)
+        ruin.put(1, "due")
+        ruin.put(2, "done", "S 250")
+        ruin.put(3, "owed", "N 550", sender="teller@example.test")
+        ruin.put(4, "later", due=time.time() + 1800)
+        ruin.put(5, "mixed", recipients=["one@example.test"])
+        half = ruin.path / "incoming" / name_of(6)
+        half.write_bytes(b"smarthost 1\nid ")
+        drop = ruin.path / "maildrop" / ("f" * 24)
+        drop.write_bytes(record(owner="0", content=message(
+            body="<dropped>" + "x" * 70, newline="\r\n")))
+        drop.chmod(0o640)
+        return ruin
+
+    b = "b@example.test"
+    calls, twice = cut_short_everywhere(make, [
+        (b, "due"), ("teller@example.test", "notice"), (b, "later"),
+        ("one@example.test", "mixed"), (b, "dropped")], [name_of(4)])
+    for kind in ("RENAMEAT", "UNLINKAT", "FDATASYNC", "PWRITE", "SEND"):
+        assert kind in calls
+    assert twice  # between the relay's answer and the mark
+
+
+def test_kill_at_every_call_of_a_notice(certs):
+    """Refused, marked, a notice committed, the message moved to failed/; the
+    notice sent, and both gone.  The other recipient has one copy."""
+    def make():
+        ruin = Ruin(certs.ca, recipients={
+            "no@example.test": "550 5.1.1 no such user"})
+        ruin.put(1, "m", sender="teller@example.test",
+                 recipients=["no@example.test", "b@example.test"])
+        return ruin
+
+    calls, twice = cut_short_everywhere(make, [
+        ("b@example.test", "m"), ("teller@example.test", "notice")])
+    assert calls.count("RENAMEAT") >= 2
+    assert twice
