@@ -83,7 +83,7 @@ static const char hint_login_wanted[] =
     "port of this upstream";
 static const char hint_no_basic[] =
     "passwords are switched off for SMTP in this tenant; have its "
-    "administrator allow them, or use OAuth";
+    "administrator allow them, or set auth = xoauth2";
 static const char hint_send_as[] =
     "the mailbox that logs in may not send as this sender; give it Send As "
     "there, or send from its own address";
@@ -184,10 +184,6 @@ const struct known_reply catalogue[] = {
 	{"Exchange, Azure", LOGIN, "535", "5.7.3", HOLD_LOGIN,
 	    .hint = "a wrong password, a token for something else, or an "
 	    "account without the permission"},
-	{"Exchange", LOGIN, "504", "5.7.4", HOLD_LOGIN,
-	    .advice = ADVICE_OTHER_MECHANISM,
-	    .hint = "the relay does not know this kind of login; set auth to "
-	    "one that it offers"},
 	{"Brevo", LOGIN, "525", NULL, {"unauthorized ip"}, HOLD_LOGIN,
 	    .hint = "add this host's address to the authorized IPs of the "
 	    "account; if it is one of IPv6, family = ipv4 may do too"},

@@ -15,7 +15,8 @@
 
 enum address_family { FAMILY_ANY, FAMILY_IPV4, FAMILY_IPV6 };
 enum auth_choice {
-	AUTH_AUTO, AUTH_PLAIN, AUTH_LOGIN, AUTH_CRAM_MD5, AUTH_NONE
+	AUTH_AUTO, AUTH_PLAIN, AUTH_LOGIN, AUTH_CRAM_MD5, AUTH_XOAUTH2,
+	AUTH_OAUTHBEARER, AUTH_NONE
 };
 
 /* Where to listen: as it was written, and what that says. An IPv4-mapped IPv6

@@ -168,7 +168,7 @@ parse_address(const struct input *in)
 }
 
 /* [a-z]{2}(-[a-z]+)+-[0-9]: there are more regions each year. */
-static bool
+bool
 is_region(const char *s)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
@@ -184,7 +184,7 @@ is_region(const char *s)
 bool
 parse_region(const struct input *in)
 {
-	if (!is_region(in->text))
+	if (!is_host_name(in->text))
 		return input_refuse(in, "is not a region such as eu-west-1");
 	return input_take(in, xstrdup(in->text));
 }

@@ -32,8 +32,8 @@ static const struct choice tls_choices[] = {
 	{"none", TLS_MODE_NONE}, {NULL, 0}};
 static const struct choice auth_choices[] = {
 	{"auto", AUTH_AUTO}, {"plain", AUTH_PLAIN}, {"login", AUTH_LOGIN},
-	{"cram-md5", AUTH_CRAM_MD5}, {"none", AUTH_NONE},
-	{"xoauth2", CHOICE_LATER}, {"oauthbearer", CHOICE_LATER}, {NULL, 0}};
+	{"cram-md5", AUTH_CRAM_MD5}, {"xoauth2", AUTH_XOAUTH2},
+	{"oauthbearer", AUTH_OAUTHBEARER}, {"none", AUTH_NONE}, {NULL, 0}};
 static const struct choice family_choices[] = {
 	{"any", FAMILY_ANY}, {"ipv4", FAMILY_IPV4}, {"ipv6", FAMILY_IPV6},
 	{NULL, 0}};
@@ -203,8 +203,7 @@ distance(const char *a, const char *b)
 	return result;
 }
 
-/* Keeps candidate in *nearest if it is nearer to name than what is there. */
-static void
+void
 keep_nearer(const char **nearest, const char *candidate, const char *name)
 {
 	if (!*nearest || distance(candidate, name) < distance(*nearest, name))

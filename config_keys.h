@@ -41,6 +41,8 @@ bool section_has_later(const struct section *, const char *name);
 
 /* The known name that is nearest to what somebody wrote. */
 const char *section_nearest(const char *name);
+void keep_nearer(const char **nearest, const char *candidate,
+    const char *name); /* in *nearest, if it is nearer to name */
 const char *section_nearest_key(const struct section *, const char *name);
 
 /* Whether its value is a secret; whether it may at least hold one and is not
@@ -64,10 +66,8 @@ struct range {
 
 struct choice {
 	const char *word; /* NULL: the end of the list */
-	int value;        /* or CHOICE_LATER: not in this version */
+	int value;
 };
-
-enum { CHOICE_LATER = -1 };
 
 /* For the parse functions: add half a sentence and return false; put text, to
  * be freed later, in the place of the char * and return true. */
@@ -105,6 +105,9 @@ const char *credential_name(const char *text);
 
 /* Letters, digits and hyphens between dots, as DNS wants them. */
 bool is_host_name(const char *);
+
+/* A region of Amazon's. */
+bool is_region(const char *);
 
 /* localhost, or a name that begins so and goes on with a dot. */
 bool is_localhost(const char *);

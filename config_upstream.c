@@ -49,6 +49,8 @@ take_preset(const struct block *block, struct upstream *u)
 	    &u->messages_per_connection);
 	prefer(block, "recipients_per_message", p->recipients_per_message,
 	    &u->recipients_per_message);
+	if (p->takes_tokens_only && !block_where(block, "auth"))
+		u->auth = AUTH_XOAUTH2;
 }
 
 /* The preset's host, with the region in place of its %s. */
@@ -70,12 +72,15 @@ judge_region(struct draft *draft, const struct block *block,
 	const struct provider *p = preset(u);
 	struct place place = block_place(block, "region", u->region);
 
-	if (u->region && !p->needs_region)
-		draft_complain(draft, &place, "only provider = ses has "
-		    "regions; remove it");
-	else if (p->needs_region && !u->region && !u->host)
+	if (u->region && !p->region)
+		draft_complain(draft, &place, "this relay has no regions; "
+		    "remove it");
+	else if (u->region && is_region(p->region) && !is_region(u->region))
+		draft_complain(draft, &place, "is not a region such as %s",
+		    p->region);
+	else if (p->region && !u->region && (!u->host || p->derives_password))
 		draft_complain(draft, &place, "not set; provider = %s needs "
-		    "it, such as eu-west-1", p->name);
+		    "it, such as %s", p->name, p->region);
 }
 
 static void
@@ -85,9 +90,9 @@ judge_host(struct draft *draft, const struct block *block, struct upstream *u)
 	struct place place = block_place(block, "host", NULL);
 
 	judge_region(draft, block, u);
-	if (!u->host && p->host && (u->region || !p->needs_region))
+	if (!u->host && p->host && (u->region || !p->region))
 		u->host = preset_host(p, u->region);
-	if (!u->host && !p->needs_region)
+	if (!u->host && !p->region)
 		draft_complain(draft, &place, "not set; write the name of the "
 		    "relay");
 }

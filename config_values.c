@@ -108,16 +108,17 @@ parse_provider(const struct input *in)
 {
 	const struct provider *p = provider_find(in->text);
 	const struct provider **member = in->member;
+	const char *nearest = NULL;
 
 	if (p) {
 		*member = p;
 		return true;
 	}
-	buf_adds(in->why, "is not one of ");
 	for (unsigned i = 0; (p = provider_at(i)); i++)
-		buf_addf(in->why, "%s%s", i ? ", " : "", p->name);
-	return input_refuse(in, "; for any other relay leave it out and "
-	    "write host");
+		keep_nearer(&nearest, p->name, in->text);
+	return input_refuse(in, "is none of those in smarthost.conf(5), the "
+	    "nearest is %s; for any other relay leave it out and write host",
+	    nearest);
 }
 
 struct unit {
@@ -245,12 +246,9 @@ find_choice(const struct input *in, int *value)
 	for (const struct choice *c = choices; c->word; c++) {
 		*value = c->value;
 		if (strcmp(c->word, in->text) == 0)
-			return *value != CHOICE_LATER || input_refuse(in,
-			    "is not supported by this version");
+			return true;
 	}
 	for (const struct choice *c = choices; c->word; c++) {
-		if (c->value == CHOICE_LATER)
-			continue;
 		buf_addf(in->why, "%s%s", between, c->word);
 		between = ", ";
 	}

@@ -24,6 +24,9 @@ enum {
 static const char hint_login[] =
     "check user and password of this upstream, and what the provider asks of "
     "clients; the relay is not tried often until then";
+static const char hint_mechanism[] =
+    "the relay does not take this kind of login; set auth to one that it "
+    "offers";
 static const char hint_order[] =
     "the relay wants a login or TLS before mail: check user, password, tls "
     "and port of this upstream";
@@ -78,11 +81,24 @@ judge_refusal(struct verdict *v, const char *text)
 	}
 }
 
+/* Refusals that speak of the mechanism, not of who logs in (RFC 4954 section
+ * 6, RFC 5248). */
+static bool
+speaks_of_mechanism(int code, const char *text)
+{
+	return code == 504 || code == 538 ||
+	    (code == 534 && strcasestr(text, "mechanism"));
+}
+
 /* Before MAIL, where nothing is final and all is the upstream's. */
 static void
-judge_start(struct verdict *v)
+judge_start(struct verdict *v, const char *text)
 {
-	if (v->stage == STAGE_AUTH && v->code >= 500) {
+	if (v->stage == STAGE_AUTH && speaks_of_mechanism(v->code, text)) {
+		v->outcome = HOLD;
+		v->advice = ADVICE_OTHER_MECHANISM;
+		v->hint = hint_mechanism;
+	} else if (v->stage == STAGE_AUTH && v->code >= 500) {
 		v->outcome = HOLD;
 		v->hint = hint_login;
 	} else {
@@ -147,7 +163,7 @@ reply_judge(struct verdict *v, enum stage stage, int code, const char *text)
 	if (stage >= STAGE_MAIL)
 		judge_refusal(v, text);
 	else
-		judge_start(v);
+		judge_start(v, text);
 	known = catalogue_find(AT(stage), code, text);
 	if (known)
 		apply(v, known, text);
@@ -160,6 +176,8 @@ reply_hint(int code, const char *text)
 
 	if (known && known->hint)
 		return known->hint;
+	if (speaks_of_mechanism(code, text) && strcasestr(text, "authent"))
+		return hint_mechanism;
 	if (!speaks_of_login(code, text))
 		return NULL;
 	return code == 530 ? hint_order : hint_login;

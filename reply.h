@@ -42,7 +42,7 @@ enum advice {
 	ADVICE_RECONNECT,       /* the same on a new connection */
 	ADVICE_SPLIT,           /* this recipient in another transaction */
 	ADVICE_OTHER_SENDER,    /* instead of the null sender */
-	ADVICE_OTHER_MECHANISM, /* of AUTH */
+	ADVICE_OTHER_MECHANISM, /* of AUTH: it is not the password's fault */
 };
 
 /* What an attempt came to. The text is one printable line, safe in a log, a

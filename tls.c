@@ -268,17 +268,34 @@ tls_description(const struct tls *tls)
 	return tls->ready ? profile_suite(&tls->client) : "";
 }
 
-void
-tls_hmac_md5(const void *key, size_t key_len, const void *text,
-    size_t text_len, unsigned char digest[16])
+/* HMAC with that hash. */
+static void
+keyed_digest(const br_hash_class *hash, struct bytes key, struct bytes text,
+    unsigned char *digest)
 {
 	br_hmac_key_context prepared;
 	br_hmac_context hmac;
 
-	br_hmac_key_init(&prepared, &br_md5_vtable, key, key_len);
+	br_hmac_key_init(&prepared, hash, key.data, key.len);
 	br_hmac_init(&hmac, &prepared, 0);
-	br_hmac_update(&hmac, text, text_len);
+	br_hmac_update(&hmac, text.data, text.len);
 	br_hmac_out(&hmac, digest);
 	explicit_bzero(&prepared, sizeof(prepared));
 	explicit_bzero(&hmac, sizeof(hmac));
+}
+
+void
+tls_hmac_md5(const void *key, size_t key_len, const void *text,
+    size_t text_len, unsigned char digest[16])
+{
+	keyed_digest(&br_md5_vtable, (struct bytes){key, key_len},
+	    (struct bytes){text, text_len}, digest);
+}
+
+void
+tls_hmac_sha256(const void *key, size_t key_len, const char *text,
+    unsigned char digest[TLS_SHA256_SIZE])
+{
+	keyed_digest(&br_sha256_vtable, (struct bytes){key, key_len},
+	    (struct bytes){(const void *)text, strlen(text)}, digest);
 }

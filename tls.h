@@ -118,4 +118,9 @@ void tls_peer_free(struct tls_peer *);
 void tls_hmac_md5(const void *key, size_t key_len, const void *text,
     size_t text_len, unsigned char digest[16]);
 
+/* The same with SHA-256 and a text that is a string; digest may be key. */
+enum { TLS_SHA256_SIZE = 32 };
+void tls_hmac_sha256(const void *key, size_t key_len, const char *text,
+    unsigned char digest[TLS_SHA256_SIZE]);
+
 #endif

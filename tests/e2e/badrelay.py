@@ -661,6 +661,31 @@ class Session:
                          hashlib.md5).hexdigest()
         return user, digest == right
 
+    def refuse_token(self, resignation):
+        """Tells why a token is refused, as Google does, and wants it heard."""
+        self.wire.send(b"334 " + base64.b64encode(
+            b'{"status":"401","schemes":"bearer"}') + b"\r\n")
+        assert self.line() == resignation
+
+    def check_token(self, user, token, resignation):
+        if (user, token) != (self.relay.user, self.relay.password):
+            self.refuse_token(resignation)
+        return user, token
+
+    def auth_xoauth2(self, initial):
+        data = base64.b64decode(initial[0]) if initial else self.ask(b"")
+        user, token = re.fullmatch(
+            "user=(.*)\1auth=Bearer (.*)\1\1", data.decode()).groups()
+        return self.check_token(user, token, "")
+
+    def auth_oauthbearer(self, initial):
+        data = base64.b64decode(initial[0]) if initial else self.ask(b"")
+        user, self.relay.told, token = re.fullmatch(
+            "n,a=(.*),\1(host=.*\1port=[0-9]+)\1auth=Bearer (.*)\1\1",
+            data.decode()).groups()
+        return self.check_token(user.replace("=2C", ",").replace("=3D", "="),
+                                token, "AQ==")
+
     def smtp_mail(self, rest):
         found = re.match(r"(?i)from:<((?:\"(?:\\.|[^\"])*\"|[^\">])*)>(.*)",
                          rest)

@@ -279,6 +279,13 @@ static const struct known_case known_cases[] = {
 	    .advice = ADVICE_OTHER_MECHANISM, .text =
 	    "5.7.4 Unrecognized authentication type "
 	    "[FR3P281CA0123.DEUP281.PROD.OUTLOOK.COM]"},
+	{STAGE_AUTH, 538, HOLD, SCOPE_UPSTREAM,
+	    .advice = ADVICE_OTHER_MECHANISM, .text =
+	    "5.7.11 Encryption required for requested authentication "
+	    "mechanism"},
+	{STAGE_AUTH, 534, HOLD, SCOPE_UPSTREAM,
+	    .advice = ADVICE_OTHER_MECHANISM, .text =
+	    "5.7.9 Authentication mechanism is too weak"},
 	/* 36 */
 	{STAGE_MAIL, 530, HOLD, SCOPE_UPSTREAM, .pause = HOURS(1), .text =
 	    "5.7.57 Client not authenticated to send mail. "

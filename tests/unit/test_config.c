@@ -26,6 +26,8 @@
 #define BYTES(s) s, sizeof(s) - 1
 
 #define NAMED "[smarthost]\nhostname = h.example.com\n"
+#define SES NAMED "[upstream]\nprovider = ses\nuser = u\npassword = x\n" \
+	"region = "
 #define RELAY NAMED "[upstream]\nhost = relay.example\n"
 #define LOGIN RELAY "user = me\n"
 #define SECRET "hunter2"
@@ -493,11 +495,10 @@ static const struct refusal refusals[] = {
 	    "is not supported by this version"},
 	{RELAY "[staging]\n", "[staging] is not supported by this version"},
 	{RELAY "[status]\n", "[status] is not supported by this version"},
-	{RELAY "auth = xoauth2\n", "is not supported by this version"},
-	{RELAY "auth = oauthbearer\n", "is not supported by this version"},
+	{RELAY "auth = xoauth2\n", "auth: needs a user and a password"},
 	/* words, numbers, sizes, times */
 	{RELAY "auth = PLAIN\n", "[upstream] auth = \"PLAIN\": is not one of "
-	    "auto, plain, login, cram-md5, none\n"},
+	    "auto, plain, login, cram-md5, xoauth2, oauthbearer, none\n"},
 	{RELAY "tls = ssl\n", "is not one of starttls, implicit, none\n"},
 	{RELAY "family = inet\n", "is not one of any, ipv4, ipv6\n"},
 	{RELAY "pipelining = on\n", "is not one of auto, off\n"},
@@ -605,9 +606,9 @@ static const struct refusal refusals[] = {
 	{NAMED, "no relay to send to"},
 	{NAMED "[upstream]\n", "test.conf:3: [upstream] host: not set"},
 	{NAMED "[upstream]\nprovider = postfix\n", "host: not set"},
-	{NAMED "[upstream]\nprovider = sengrid\n", "is not one of google-"
-	    "relay, gmail, sendgrid, mailgun, mailjet, ses, office365, postfix, "
-	    "capture; for any other relay leave it out and write host"},
+	{NAMED "[upstream]\nprovider = sengrid\n", "is none of those in "
+	    "smarthost.conf(5), the nearest is sendgrid; for any other relay "
+	    "leave it out and write host"},
 	{NAMED "[upstream]\nprovider = sendgrid\n", "[upstream] password_file: "
 	    "not set; provider = sendgrid needs a login: an API key as the "
 	    "password"},
@@ -620,15 +621,20 @@ static const struct refusal refusals[] = {
 	    "\"none\": provider = mailjet needs a login: the API key as the "
 	    "user and the secret key as the password"},
 	{NAMED "[upstream]\nprovider = ses\nuser = u\npassword = " SECRET "\n",
-	    "[upstream] region: not set; provider = ses needs it"},
-	{NAMED "[upstream]\nprovider = ses\nregion = Frankfurt\n",
+	    "[upstream] region: not set; provider = ses needs it, such as "
+	    "eu-west-1"},
+	{NAMED "[upstream]\nprovider = ses-iam\nhost = h\n" "user = u\npassword "
+	    "= " SECRET "\n", "region: not set; provider = ses-iam needs it"},
+	{NAMED "[upstream]\nprovider = zoho\nuser = u\npassword = " SECRET
+	    "\n", "region: not set; provider = zoho needs it, such as eu"},
+	{SES "Frankfurt\n",
 	    "region = \"Frankfurt\": is not a region such as eu-west-1"},
-	{NAMED "[upstream]\nprovider = ses\nregion = eu-west-12\n",
+	{SES "eu-west-12\n",
 	    "is not a region"},
-	{NAMED "[upstream]\nprovider = ses\nregion = eu-1\n",
+	{SES "eu-1\n",
 	    "is not a region"},
-	{RELAY "region = eu-west-1\n", "region = \"eu-west-1\": only provider "
-	    "= ses has regions"},
+	{RELAY "region = eu-west-1\n", "region = \"eu-west-1\": this relay has "
+	    "no regions"},
 	{LOGIN, "[upstream] password_file: not set, but there is a user"},
 	{RELAY "password = " SECRET "\n", "[upstream] user: not set, but there "
 	    "is a password"},
@@ -793,6 +799,16 @@ static const struct host_case host_cases[] = {
 	    "email-smtp.eu-west-1.amazonaws.com", 587, TLS_MODE_STARTTLS},
 	{KEY "provider = ses\nhost = vpc.example", "vpc.example",
 	    "vpc.example", 587, TLS_MODE_STARTTLS},
+	{KEY "provider = ses-iam\nregion = us-east-1",
+	    "email-smtp.us-east-1.amazonaws.com",
+	    "email-smtp.us-east-1.amazonaws.com", 587, TLS_MODE_STARTTLS},
+	{KEY "provider = zoho\nregion = com.au", "smtp.zoho.com.au",
+	    "smtp.zoho.com.au", 465, TLS_MODE_IMPLICIT},
+	{KEY "provider = zoho\nhost = smtppro.zoho.in", "smtppro.zoho.in",
+	    "smtppro.zoho.in", 465, TLS_MODE_IMPLICIT},
+	{"provider = m365-direct\nregion = example-com",
+	    "example-com.mail.protection.outlook.com",
+	    "example-com.mail.protection.outlook.com", 25, TLS_MODE_STARTTLS},
 	{KEY "provider = office365", "smtp.office365.com",
 	    "smtp.office365.com", 587, TLS_MODE_STARTTLS},
 	{"provider = postfix\nhost = mx", "mx", "mx", 587, TLS_MODE_STARTTLS},
@@ -852,15 +868,86 @@ test_provider_table(void **state)
 		assert_ptr_equal(provider_find(p->name), p);
 		if (p->needs_login)
 			assert_non_null(p->credentials);
-		if (p->needs_region)
+		if (p->region)
 			assert_non_null(strstr(p->host, "%s"));
+		if (p->derives_password)
+			assert_non_null(p->region);
+		assert_int_equal(p->port == 465, p->tls == TLS_MODE_IMPLICIT);
 		assert_int_equal(provider_is_capture(p),
 		    !strcmp(p->name, "capture"));
 	}
-	assert_int_equal(i, 9);
+	assert_int_equal(i, 32);
 	assert_null(provider_at(i + 1));
 	assert_null(provider_find("Gmail"));
 	assert_false(provider_is_capture(NULL));
+}
+
+/* How the manual page writes that preset. */
+static char *
+manual_row(const struct provider *p)
+{
+	const char *gap = p->host ? strstr(p->host, "%s") : NULL;
+	const char *word = !p->region ? "" : strlen(p->region) == 2 ? "TLD"
+	    : strstr(p->region, "com") ? "TENANT" : "REGION";
+	char *host = !p->host ? xstrdup("-") : !gap ? xstrdup(p->host)
+	    : xasprintf("%.*s%s%s", (int)(gap - p->host), p->host, word,
+	          gap + 2);
+	char *row = xasprintf(".It %s Ta %s Ta %u Ta %u Ta %u Ta %u\n", p->name,
+	    host, p->port, p->connections, p->messages_per_connection,
+	    p->recipients_per_message);
+
+	free(host);
+	return row;
+}
+
+/* The table of smarthost.conf(5) has all presets, in the same order. */
+static void
+test_provider_manual(void **state)
+{
+	FILE *page = fopen("man/smarthost.conf.5", "r");
+	char *line = NULL;
+	size_t size = 0;
+	unsigned i = 0;
+
+	(void)state;
+	assert_non_null(page);
+	while (getline(&line, &size, page) > 0) {
+		const struct provider *p = provider_at(i);
+		char *row;
+
+		if (strncmp(line, ".It ", 4) || !strstr(line, " Ta ") ||
+		    strstr(line, "Sy provider"))
+			continue;
+		assert_non_null(p);
+		row = manual_row(p);
+		assert_string_equal(line, row);
+		free(row);
+		i++;
+	}
+	assert_true(provider_is_capture(provider_at(i)));
+	free(line);
+	fclose(page);
+}
+
+/* The passwords that Amazon's own example key has in three regions. */
+static void
+test_derived_password(void **state)
+{
+	static const char *const known[][2] = {
+		{"us-east-1", "BLBM/9hSUELfq8Gw+rU1YcBjkOxGbhT2XG763xVLGWL9"},
+		{"us-west-2", "BF2PynzbSCAjX08zhZZnP/kW+T9P5zs/1Er0pi5vTEmd"},
+		{"eu-west-1", "BMW5RDrXmmVs0lV7GpI4oLkHXpZ4stDsk6q91z1g38Pk"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(known); i++) {
+		struct buf secret = {0};
+
+		buf_adds(&secret, "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
+		provider_derive_password(known[i][0], &secret);
+		assert_string_equal(buf_text(&secret), known[i][1]);
+		buf_wipe(&secret);
+	}
 }
 
 struct name_case {
@@ -1496,6 +1583,8 @@ main(void)
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_preset),
 		cmocka_unit_test(test_provider_table),
+		cmocka_unit_test(test_provider_manual),
+		cmocka_unit_test(test_derived_password),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_own_hostname),
 		cmocka_unit_test(test_listeners),
