@@ -60,4 +60,17 @@ typedef void address_found(void *context, const char *mailbox, size_t len);
 size_t address_list(const char *value, size_t len, address_found *,
     void *context);
 
+/* The same, and where each mailbox stands: for whoever changes it there. */
+struct mailbox {
+	const char *text;  /* NUL-terminated, gone after the call */
+	size_t len;
+	size_t start, end; /* in the value, without angle brackets; blanks and
+	                    * comments that are inside the address included */
+	bool bracketed;
+	size_t entry, stop; /* what stands between the two commas */
+};
+typedef void mailbox_found(void *context, const struct mailbox *);
+size_t mailbox_list(const char *value, size_t len, mailbox_found *,
+    void *context);
+
 #endif

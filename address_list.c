@@ -24,6 +24,9 @@ enum { WORD = 'w' }; /* stands for an atom, quoted string or literal */
 
 struct entry {
 	struct buf text;
+	size_t start, end; /* of what was gathered */
+	size_t begin;      /* of the entry */
+	bool bracketed;
 	enum { BARE, ANGLE, CLOSED } place; /* against the angle brackets */
 	char last;      /* WORD or the special before; NUL at the start */
 	bool gap;       /* blanks or a comment behind last */
@@ -152,15 +155,25 @@ note_token(struct entry *e, char token)
 	e->last = token;
 }
 
+/* The text goes on with what stands from start to end. */
+static void
+note_span(struct entry *e, size_t start, size_t end)
+{
+	if (!e->end)
+		e->start = start;
+	e->end = end;
+}
+
 static void
 take_word(struct scan *in, struct entry *e)
 {
 	const char *s = in->s + in->at;
-	size_t left = in->len - in->at, len;
+	size_t left = in->len - in->at, len, start = in->at;
 
 	note_token(e, WORD);
 	if (*s == '"') {
 		take_quoted(in, &e->text);
+		note_span(e, start, in->at);
 		return;
 	}
 	len = encoded_length(s, left);
@@ -172,6 +185,7 @@ take_word(struct scan *in, struct entry *e)
 		len = atom_length(s, left);
 	buf_add(&e->text, s, len);
 	in->at += len;
+	note_span(e, start, in->at);
 }
 
 /* What was gathered is a display name, a group name or a route. */
@@ -180,6 +194,7 @@ drop_text(struct entry *e)
 {
 	buf_clear(&e->text);
 	e->last = '\0';
+	e->end = 0;
 	e->phrase = e->dot_gap = e->qualified = false;
 }
 
@@ -189,23 +204,28 @@ in_route(const struct entry *e)
 	return e->place == ANGLE && buf_text(&e->text)[0] == '@';
 }
 
+/* c stands before at. */
 static void
-take_special(struct entry *e, char c)
+take_special(struct entry *e, char c, size_t at)
 {
 	note_token(e, c);
 	if (c == '<') {
 		e->broken |= e->place != BARE;
 		e->place = ANGLE;
+		e->bracketed = true;
 		drop_text(e);
 	} else if (c == '>') {
 		e->broken |= e->place != ANGLE;
 		e->place = CLOSED;
 	} else if (c == ':') {
 		e->broken |= e->place != BARE && !in_route(e);
+		if (e->place == BARE) /* a group's name is no part of it */
+			e->begin = at;
 		drop_text(e);
 	} else {
 		e->qualified |= c == '@';
 		buf_addc(&e->text, c);
+		note_span(e, at - 1, at);
 	}
 }
 
@@ -232,23 +252,27 @@ is_mailbox(const struct entry *e)
 	return address_is_good(address_check(text, e->text.len));
 }
 
-/* The count of broken entries in this one; the next may begin. */
+/* The count of broken entries in this one, which ends at stop. */
 static size_t
-end_entry(struct entry *e, address_found *found, void *context)
+end_entry(struct entry *e, size_t stop, mailbox_found *found, void *context)
 {
 	bool good = is_mailbox(e);
 	bool empty = e->place == BARE && !e->text.len && !e->broken;
+	const struct mailbox mailbox = {buf_text(&e->text), e->text.len,
+		e->start, e->end, e->bracketed, e->begin, stop};
 
 	if (good)
-		found(context, buf_text(&e->text), e->text.len);
+		found(context, &mailbox);
 	drop_text(e);
 	e->place = BARE;
-	e->broken = false;
+	e->broken = e->bracketed = false;
+	e->begin = stop + 1;
 	return good || empty ? 0 : 1;
 }
 
 size_t
-address_list(const char *value, size_t len, address_found *found, void *context)
+mailbox_list(const char *value, size_t len, mailbox_found *found,
+    void *context)
 {
 	struct scan in = {value, len, 0};
 	struct entry e = {0};
@@ -269,11 +293,32 @@ address_list(const char *value, size_t len, address_found *found, void *context)
 		}
 		in.at++;
 		if (ends_entry(&e, c))
-			broken += end_entry(&e, found, context);
+			broken += end_entry(&e, in.at - 1, found, context);
 		else
-			take_special(&e, c);
+			take_special(&e, c, in.at);
 	}
-	broken += end_entry(&e, found, context);
+	broken += end_entry(&e, in.len, found, context);
 	buf_free(&e.text);
 	return broken;
+}
+
+struct adapter {
+	address_found *found;
+	void *context;
+};
+
+static void
+pass_text(void *context, const struct mailbox *m)
+{
+	const struct adapter *a = context;
+
+	a->found(a->context, m->text, m->len);
+}
+
+size_t
+address_list(const char *value, size_t len, address_found *found, void *context)
+{
+	struct adapter a = {found, context};
+
+	return mailbox_list(value, len, pass_text, &a);
 }

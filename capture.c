@@ -39,6 +39,7 @@ write_body(int fd, const struct message *m)
 static void
 add_envelope(struct buf *out, const struct message *m)
 {
+	struct buf address = {0};
 	size_t line_start;
 
 	buf_addf(out, "X-Envelope-From: %s\r\n",
@@ -46,16 +47,17 @@ add_envelope(struct buf *out, const struct message *m)
 	line_start = out->len;
 	buf_adds(out, "X-Envelope-To: ");
 	for (size_t i = 0; i < m->recipient_count; i++) {
-		const char *address = m->recipients[i].address;
-
+		buf_clear(&address);
+		recipient_add_address(&address, &m->recipients[i]);
 		buf_adds(out, i ? "," : "");
-		if (out->len - line_start + strlen(address) > LINE_LIMIT) {
+		if (out->len - line_start + address.len > LINE_LIMIT) {
 			buf_adds(out, "\r\n");
 			line_start = out->len;
 		}
-		buf_addf(out, "%s%s", i ? " " : "", address);
+		buf_addf(out, "%s%s", i ? " " : "", address.data);
 	}
 	buf_adds(out, "\r\n");
+	buf_free(&address);
 }
 
 static bool

@@ -142,7 +142,6 @@ complete(struct drop *d)
 		return;
 	buf_addf(&from, "local (uid %u)", (unsigned)d->file.owner);
 	origin.from = from.data;
-	message_qualify(m, hostname);
 	message_complete(m, hostname, NULL);
 	message_add_received(m, &origin, hostname);
 	m->limit += m->header.len - before;

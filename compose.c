@@ -279,8 +279,6 @@ make_from(const struct draft *d, struct buf *out)
 	if (!*sender)
 		sender = buf_text(&d->user);
 	buf_addf(out, "%s%s", *name ? " <" : "", sender);
-	if (!address_is_qualified(sender))
-		buf_addf(out, "@%s", d->hostname);
 	buf_adds(out, *name ? ">" : "");
 	free(name);
 }

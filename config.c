@@ -126,6 +126,7 @@ upstream_free(struct upstream *upstream)
 	free(upstream->ehlo);
 	free(upstream->source_address);
 	free(upstream->directory);
+	free(upstream->from);
 }
 
 void
@@ -144,6 +145,8 @@ config_free(struct config *config)
 	free(config->queue.directory);
 	free(config->queue.bounce_to);
 	free(config->queue.bounce_from);
+	free(config->identity.domain);
+	free(config->identity.from);
 	buf_free(&config->warnings);
 	*config = (struct config){0};
 }

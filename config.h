@@ -19,6 +19,13 @@ enum auth_choice {
 	AUTH_OAUTHBEARER, AUTH_NONE
 };
 
+/* Which senders are replaced by from. */
+enum rewrite {
+	REWRITE_NEVER,
+	REWRITE_UNQUALIFIED, /* those without a full domain */
+	REWRITE_ALWAYS,
+};
+
 /* Where to listen: as it was written, and what that says. An IPv4-mapped IPv6
  * address is the IPv4 one. */
 struct endpoint {
@@ -59,6 +66,14 @@ struct upstream {
 	enum address_family family;
 	bool pipelining;           /* auto; false when off */
 	char *directory;           /* for provider = capture, else NULL */
+	char *from;                /* NULL only with REWRITE_NEVER */
+	enum rewrite rewrite;
+};
+
+struct identity_config {
+	char *domain;              /* completes addresses; NULL: hostname */
+	char *from;                /* or NULL */
+	enum rewrite rewrite;
 };
 
 struct listen_config {
@@ -106,6 +121,7 @@ struct config {
 	size_t upstream_count;
 	struct listen_config listen;
 	struct queue_config queue;
+	struct identity_config identity;
 	struct buf warnings;       /* sentences, one a line; the caller logs */
 };
 

@@ -30,6 +30,8 @@ draft_start(struct draft *draft, struct config *config)
 	draft->listen.target = &config->listen;
 	draft->queue.section = section_find("queue");
 	draft->queue.target = &config->queue;
+	draft->identity.section = section_find("identity");
+	draft->identity.target = &config->identity;
 }
 
 bool
@@ -200,13 +202,15 @@ draft_block(struct draft *draft, const struct section *section,
     const char *name, const struct place *place)
 {
 	struct block *singles[] = {
-		&draft->smarthost, &draft->listen, &draft->queue};
+		&draft->smarthost, &draft->listen, &draft->queue,
+		&draft->identity};
+	const size_t count = sizeof(singles) / sizeof(singles[0]);
 
 	if (!strcmp(section->name, "upstream"))
 		return upstream_block(draft, name ? name : "default", place);
 	if (name)
 		draft_complain(draft, place, "only an upstream has a name");
-	for (size_t i = 0; !name && i < 3; i++)
+	for (size_t i = 0; !name && i < count; i++)
 		if (singles[i]->section == section)
 			return singles[i];
 	return NULL;

@@ -46,7 +46,7 @@ struct draft {
 	char **environment;       /* may be NULL */
 	struct buf *error;
 	unsigned complaints;
-	struct block smarthost, listen, queue;
+	struct block smarthost, listen, queue, identity;
 	struct block upstreams[UPSTREAMS_MAX]; /* parallel to the config's */
 };
 
@@ -93,10 +93,12 @@ struct place block_place(const struct block *, const char *key,
 /* Gives each key that was not set its initial value. */
 void block_take_defaults(struct block *);
 
-/* config_reader.c, config_environment.c, config_judge.c, config_upstream.c */
+/* config_reader.c, config_environment.c, config_judge.c, config_upstream.c,
+ * config_identity.c */
 void config_read_text(struct draft *, const char *text, size_t len);
 void config_read_environment(struct draft *);
 void config_judge(struct draft *);
 void config_judge_upstream(struct draft *, struct block *);
+void config_judge_identity(struct draft *);
 
 #endif

@@ -228,4 +228,5 @@ config_judge(struct draft *draft)
 		config_judge_upstream(draft, &draft->upstreams[i]);
 	judge_listen(draft);
 	judge_queue(draft);
+	config_judge_identity(draft);
 }

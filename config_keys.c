@@ -18,6 +18,7 @@ enum { SECOND = 1000, HOUR = 3600 * SECOND, DAY = 24 * HOUR };
 #define UPSTREAM(member) offsetof(struct upstream, member)
 #define LISTEN(member) offsetof(struct listen_config, member)
 #define QUEUE(member) offsetof(struct queue_config, member)
+#define IDENTITY(member) offsetof(struct identity_config, member)
 #define FROM_TO(least, most) &(const struct range){least, most}
 
 static const struct choice log_choices[] = {
@@ -45,6 +46,10 @@ static const struct choice delivery_choices[] = {
 	{"direct", false}, {"queue", true}, {NULL, 0}};
 static const struct choice held_choices[] = {
 	{"queue", false}, {"refuse", true}, {NULL, 0}};
+
+static const struct choice rewrite_choices[] = {
+	{"never", REWRITE_NEVER}, {"unqualified", REWRITE_UNQUALIFIED},
+	{"always", REWRITE_ALWAYS}, {NULL, 0}};
 
 static const struct key smarthost_keys[] = {
 	{"hostname", parse_hostname, SMARTHOST(hostname), NULL, NULL},
@@ -90,6 +95,8 @@ static const struct key upstream_keys[] = {
 	{"pipelining", parse_flag, UPSTREAM(pipelining), "auto",
 	    pipelining_choices},
 	{"directory", parse_path, UPSTREAM(directory), NULL, NULL},
+	{"from", parse_mailbox, UPSTREAM(from), NULL, NULL},
+	{"rewrite", parse_choice, UPSTREAM(rewrite), NULL, rewrite_choices},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -134,14 +141,22 @@ static const struct key queue_keys[] = {
 	{NULL, NULL, 0, NULL, NULL},
 };
 
+static const struct key identity_keys[] = {
+	{"domain", parse_hostname, IDENTITY(domain), NULL, NULL},
+	{"from", parse_mailbox, IDENTITY(from), NULL, NULL},
+	{"rewrite", parse_choice, IDENTITY(rewrite), "never", rewrite_choices},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
 	{"upstream", upstream_keys, " tls_fingerprint tls_cert tls_key rate "
-	    "chunking senders from rewrite "},
+	    "chunking senders "},
 	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
 	    "max_clients_per_address client_rate "},
 	{"queue", queue_keys, ""},
-	{"identity", NULL, ""},
+	{"identity", identity_keys, " aliases local_to add_header "
+	    "remove_header archive_to "},
 	{"staging", NULL, ""},
 	{"status", NULL, ""},
 	{NULL, NULL, NULL},

@@ -52,7 +52,9 @@ void
 envelope_add_rcpt(struct buf *out, const struct recipient *r,
     unsigned features, bool utf8)
 {
-	buf_addf(out, "RCPT TO:<%s>", r->address);
+	buf_adds(out, "RCPT TO:<");
+	recipient_add_address(out, r);
+	buf_addc(out, '>');
 	if (!(features & HAS_DSN))
 		return;
 	if (r->notify) {

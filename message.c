@@ -124,6 +124,14 @@ recipient_set(struct recipient *r, enum outcome outcome, int code,
 	r->reply = copy;
 }
 
+void
+recipient_add_address(struct buf *out, const struct recipient *r)
+{
+	buf_adds(out, r->address);
+	if (r->domain && !address_is_qualified(r->address))
+		buf_addf(out, "@%s", r->domain);
+}
+
 bool
 recipient_wants(const struct recipient *r, unsigned notify)
 {
@@ -288,26 +296,6 @@ message_finish(struct message *m, struct data_reader *reader)
 	if (!m->sender)
 		message_set_sender(m, "");
 	return m->fault;
-}
-
-static void
-qualify(char **address, const char *domain)
-{
-	char *complete;
-
-	if (!**address || address_is_qualified(*address))
-		return;
-	complete = xasprintf("%s@%s", *address, domain);
-	free(*address);
-	*address = complete;
-}
-
-void
-message_qualify(struct message *m, const char *domain)
-{
-	qualify(&m->sender, domain);
-	for (size_t i = 0; i < m->recipient_count; i++)
-		qualify(&m->recipients[i].address, domain);
 }
 
 void

@@ -33,6 +33,8 @@ enum {
 struct recipient {
 	char *address;
 	unsigned notify; /* NOTIFY_... */
+	const char *domain; /* its address is completed with, on the way out;
+	                  * NULL: with nothing */
 	char *original;  /* ORCPT, "rfc822;xtext" as it came; or NULL */
 	bool relayed;    /* sent to a relay that will not tell the sender, who
 	                  * wants to know; not kept on disk */
@@ -113,9 +115,6 @@ size_t message_read(struct message *, struct data_reader *, const char *,
  * message. */
 const char *message_finish(struct message *, struct data_reader *);
 
-/* Gives the domain to every envelope address that has none. */
-void message_qualify(struct message *, const char *domain);
-
 /* Removes Bcc and adds Date, Message-ID and From where they are missing. from
  * is the value for From; NULL: the envelope sender, if there is one. */
 void message_complete(struct message *, const char *hostname,
@@ -152,6 +151,9 @@ bool recipient_wants(const struct recipient *, unsigned notify);
 
 /* Has a commit write the results that are final. Not while one is going on. */
 void message_know_results(struct message *);
+
+/* Appends the address as it is said to a relay. */
+void recipient_add_address(struct buf *, const struct recipient *);
 
 void recipient_set(struct recipient *, enum outcome, int code,
     const char *reply);

@@ -41,7 +41,6 @@ complete_message(struct session *s)
 	add_helo(&from, s->helo);
 	buf_addf(&from, " (%s)", s->client->name);
 	origin.from = from.data;
-	message_qualify(m, s->config->hostname);
 	message_complete(m, s->config->hostname, NULL);
 	message_add_received(m, &origin, s->config->hostname);
 	m->limit = m->limit + m->header.len - before; /* may be shorter */

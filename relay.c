@@ -77,14 +77,9 @@ excuse(struct verdict *v, int64_t deadline)
 }
 
 static void
-send_once(struct delivery *d, struct message *m,
+send_by_smtp(struct delivery *d, struct message *m,
     const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
 {
-	a->tls[0] = '\0';
-	if (provider_is_capture(d->relay->upstream->provider)) {
-		capture_deliver(d->relay->upstream, m, v);
-		return;
-	}
 	smtp_deliver(d->smtp, m, terms, v);
 	if (smtp_was_stale(d->smtp)) {
 		hang_up(d);
@@ -95,6 +90,22 @@ send_once(struct delivery *d, struct message *m,
 	if (d->smtp && smtp_tls(d->smtp))
 		snprintf(a->tls, sizeof(a->tls), "%s", smtp_tls(d->smtp));
 	excuse(v, terms->deadline);
+}
+
+static void
+send_once(struct delivery *d, struct message *m,
+    const struct smtp_terms *terms, struct verdict *v, struct attempt *a)
+{
+	const struct relay *r = d->relay;
+	struct outgoing out;
+	struct message *shown = identity_render(&r->identity, m, &out);
+
+	a->tls[0] = '\0';
+	if (provider_is_capture(r->upstream->provider))
+		capture_deliver(r->upstream, shown, v);
+	else
+		send_by_smtp(d, shown, terms, v, a);
+	outgoing_free(&out);
 }
 
 void

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "identity.h"
+
 struct favourite;
 struct message;
 struct queue;
@@ -21,6 +23,7 @@ struct relay {
 	bool another;                  /* relay comes after it */
 	int stop_fd;                   /* -1: none */
 	bool trace;                    /* the dialogue on stderr */
+	struct identity identity;
 };
 
 /* How an attempt went, beyond the verdict. */

@@ -37,16 +37,19 @@ report_recipient(const struct message *m, const struct recipient *r,
 	const char *hint = strcmp(reply, v->text) == 0
 	    ? v->hint : reply_hint(code, reply);
 	char code_text[16], delay[32];
+	struct buf to = {0};
 
+	recipient_add_address(&to, r);
 	snprintf(code_text, sizeof(code_text), "%d", code);
 	snprintf(delay, sizeof(delay), "%.3f",
 	    (double)(clock_now() - m->arrived) / 1000);
 	log_event(level, event, "id", m->id, "from",
-	    *m->sender ? m->sender : "<>", "to", r->address, "upstream",
+	    *m->sender ? m->sender : "<>", "to", to.data, "upstream",
 	    u ? u->name : NULL, "code", code ? code_text : NULL, "reply",
 	    reply, "tls", a && a->tls[0] ? a->tls : NULL, "delay", delay,
 	    "hint", hint, "note",
 	    v->maybe_delivered ? "may be delivered" : NULL, NULL);
+	buf_free(&to);
 }
 
 void

@@ -146,6 +146,8 @@ setup_relays(struct setup *s, int stop_fd, bool trace)
 			.another = i + 1 < count,
 			.stop_fd = stop_fd,
 			.trace = trace,
+			.identity = identity_of(&s->config,
+			    &s->config.upstreams[i]),
 		};
 }
 

@@ -203,7 +203,6 @@ complete(struct job *j)
 	    (unsigned)j->uid);
 	origin.from = from.data;
 	config_complete_hostname(config);
-	message_qualify(j->draft.message, config->hostname);
 	message_add_received(j->draft.message, &origin, config->hostname);
 	j->draft.message->owner = message_owner(j->uid);
 	buf_free(&from);

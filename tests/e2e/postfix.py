@@ -23,6 +23,7 @@ from harness import WAIT
 USER, PASSWORD = "sender", "correct horse"
 REALM = "relay.test"
 REFUSED, DEFERRED = "refused@example.test", "deferred@example.test"
+ONLY_SENDER = "ops@example.test"
 SMALL = 20000  # bytes: message_size_limit of the small port
 
 MAIN_CF = """
@@ -53,6 +54,7 @@ smtpd_client_port_logging = yes
 smtpd_client_restrictions =
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_recipient_access texthash:{dir}/access
+only_sender = check_sender_access texthash:{dir}/senders, reject
 smtpd_sasl_path = smtpd
 smtpd_sasl_local_domain = {realm}
 smtpd_sasl_security_options = noanonymous
@@ -76,6 +78,8 @@ SERVICES = {
     "auth-plain": [*STARTTLS, "smtpd_sasl_mechanism_filter=plain"],
     "auth-login": [*STARTTLS, "smtpd_sasl_mechanism_filter=login"],
     "auth-cram-md5": [*STARTTLS, "smtpd_sasl_mechanism_filter=cram-md5"],
+    # takes mail from ONLY_SENDER, as providers do whose users are verified
+    "one-sender": [*STARTTLS, "smtpd_sender_restrictions=$only_sender"],
     "small": [*STARTTLS, f"message_size_limit={SMALL}"],
     # gives the same limit only when the data has arrived
     "small-unsaid": [*STARTTLS, f"message_size_limit={SMALL}",
@@ -173,7 +177,9 @@ class Postfix:
         (self.dir / "access").write_text(
             f"{REFUSED} 550 5.1.1 no such user here\n"
             f"{DEFERRED} 450 4.2.0 try later\n")
-        for path in (*self._conf.glob("*.cf"), self.dir / "access"):
+        (self.dir / "senders").write_text(f"{ONLY_SENDER} OK\n")
+        for path in (*self._conf.glob("*.cf"), self.dir / "access",
+                     self.dir / "senders"):
             # a file that has just changed is not read before it has rested
             os.utime(path, (0, 0))
         database = self.dir / "sasldb2"

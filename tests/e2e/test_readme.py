@@ -461,7 +461,8 @@ def test_configuration(number, place, relay, tls, certs):
     [session] = one.sessions
     assert session.helo == "web1.example.com"
     assert session.login[1] == user
-    assert one.wait_messages()[0].sender.endswith("@web1.example.com")
+    sender = sections.get("identity", {}).get("from", "@web1.example.com")
+    assert one.wait_messages()[0].sender.endswith(sender)
 
 
 # --- The sentences

@@ -474,8 +474,13 @@ static const struct refusal refusals[] = {
 	{RELAY "rate = 14/s\n", "not supported by this version"},
 	{RELAY "chunking = off\n", "not supported by this version"},
 	{RELAY "senders = x\n", "not supported by this version"},
-	{RELAY "from = x\n", "not supported by this version"},
-	{RELAY "rewrite = never\n", "not supported by this version"},
+	{RELAY "from = x\n", "[upstream] from = \"x\": has no domain"},
+	{RELAY "rewrite = yes\n", "is not one of never, unqualified, always"},
+	{RELAY "rewrite = always\n", "[upstream] from: not set, but rewrite is; "
+	    "write the address that the relay lets send"},
+	{RELAY "[identity]\nrewrite = unqualified\n", "[upstream] from: not "
+	    "set, but rewrite is"},
+	{RELAY "[identity]\ndomain = a b\n", "[identity] domain = \"a b\": "},
 	{RELAY "[listen]\ntls_address = x\n", "not supported by this version"},
 	{RELAY "[listen]\ntls_cert = x\n", "not supported by this version"},
 	{RELAY "[listen]\ntls_key = x\n", "not supported by this version"},
@@ -491,9 +496,7 @@ static const struct refusal refusals[] = {
 	{RELAY "[queue]\nbounce_from = A <a@b>\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = -a@b\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = \xc3\xa9@b\n", "is not an address"},
-	{RELAY "[identity]\ndomain = x\nfrom = y\n", "test.conf:5: [identity] "
-	    "is not supported by this version"},
-	{RELAY "[staging]\n", "[staging] is not supported by this version"},
+	{RELAY "[staging]\nredirect = x\n", "test.conf:5: [staging] is not supported by this version"},
 	{RELAY "[status]\n", "[status] is not supported by this version"},
 	{RELAY "auth = xoauth2\n", "auth: needs a user and a password"},
 	/* words, numbers, sizes, times */
@@ -702,6 +705,12 @@ static const struct refusal warnings[] = {
 	{LOGIN "password = " SECRET "\ntls = none\n", "[upstream] tls = "
 	    "\"none\": the password crosses the network in the clear"},
 	{RELAY "tls = none\n", NULL},
+	{RELAY "from = a@b.test\n", "[upstream] from: not used with rewrite = "
+	    "never; write rewrite = unqualified or always"},
+	{RELAY "[identity]\nfrom = a@b.test\n", "[identity] from = "
+	    "\"a@b.test\": not used with rewrite = never"},
+	{RELAY "rewrite = always\n[identity]\nfrom = a@b.test\n", NULL},
+	{RELAY "from = a@b.test\n[identity]\nrewrite = always\n", NULL},
 	{NAMED "[upstream]\nhost = 127.0.0.1\ntls = none\nuser = u\npassword = "
 	    SECRET "\n", NULL},
 	{NAMED "[upstream]\nhost = localhost\ntls = none\nuser = u\npassword = "
@@ -1176,8 +1185,8 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_QUEUE_X=x"}, "SMARTHOST_QUEUE_X: unknown key"},
 	{{"SMARTHOST_LISTEN_CLIENT_RATE=x"}, "SMARTHOST_LISTEN_CLIENT_RATE: not "
 	    "supported by this version"},
-	{{"SMARTHOST_IDENTITY_DOMAIN=x"}, "SMARTHOST_IDENTITY_DOMAIN: not "
-	    "supported by this version"},
+	{{"SMARTHOST_IDENTITY_FROM=x"}, "SMARTHOST_IDENTITY_FROM = \"x\": has "
+	    "no domain"},
 	{{"SMARTHOST_STATUS_ADDRESS=x"}, "not supported by this version"},
 	{{"SMARTHOST_STAGING_REDIRECT=x"}, "not supported by this version"},
 	{{"SMARTHOST_LOG=file"}, "SMARTHOST_LOG = \"file\": is not one of"},

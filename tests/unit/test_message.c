@@ -627,31 +627,6 @@ test_recipients_text(void **state)
 	}
 }
 
-/* Addresses without a domain are of this host, the null sender is nobody's. */
-static void
-test_qualify(void **state)
-{
-	static const char *const cases[][2] = {
-		{"a", "a@host.example"}, {"a@x", "a@x"},
-		{"\"a@b\"", "\"a@b\"@host.example"}, {"\"a@b\"@x", "\"a@b\"@x"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		struct message *m = message_new(NULL, UINT64_MAX);
-
-		message_set_sender(m, cases[i][0]);
-		message_add_recipient(m, cases[i][0]);
-		message_qualify(m, host);
-		assert_string_equal(m->sender, cases[i][1]);
-		assert_string_equal(m->recipients[0].address, cases[i][1]);
-		message_set_sender(m, "");
-		message_qualify(m, host);
-		assert_string_equal(m->sender, "");
-		message_free(m);
-	}
-}
-
 int
 main(void)
 {
@@ -671,7 +646,6 @@ main(void)
 		cmocka_unit_test(test_id),
 		cmocka_unit_test(test_recipients),
 		cmocka_unit_test(test_recipients_text),
-		cmocka_unit_test(test_qualify),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

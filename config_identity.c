@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Whether it fits together who mail is from and who it is for; and what each
+ * upstream has of that for itself.
+ */
+#include "config_draft.h"
+
+#include "buf.h"
+#include "config.h"
+
+/* What an upstream does not say, [identity] says for all. A from that nothing
+ * asks for is no error: one upstream may want it, and another not. */
+static void
+judge_rewrite(struct draft *draft, const struct block *block)
+{
+	struct upstream *u = block->target;
+	const struct identity_config *all = &draft->config->identity;
+	struct place place = block_place(block, "from", NULL);
+
+	if (!block_where(block, "rewrite"))
+		u->rewrite = all->rewrite;
+	if (u->from && u->rewrite == REWRITE_NEVER)
+		draft_warn(draft, &place, "not used with rewrite = never; "
+		    "write rewrite = unqualified or always");
+	if (!u->from && all->from)
+		u->from = xstrdup(all->from);
+	if (u->rewrite != REWRITE_NEVER && !u->from)
+		draft_complain(draft, &place, "not set, but rewrite is; write "
+		    "the address that the relay lets send");
+}
+
+static bool
+is_used(const struct config *config)
+{
+	for (size_t i = 0; i < config->upstream_count; i++)
+		if (config->upstreams[i].rewrite != REWRITE_NEVER)
+			return true;
+	return config->identity.rewrite != REWRITE_NEVER;
+}
+
+void
+config_judge_identity(struct draft *draft)
+{
+	struct config *config = draft->config;
+	struct place from = block_place(&draft->identity, "from",
+	    config->identity.from);
+
+	block_take_defaults(&draft->identity);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		judge_rewrite(draft, &draft->upstreams[i]);
+	if (config->identity.from && !is_used(config))
+		draft_warn(draft, &from, "not used with rewrite = never; "
+		    "write rewrite = unqualified or always");
+}
