@@ -153,6 +153,13 @@ chat_in_step(struct chat *chat)
 	return false;
 }
 
+void
+chat_passed(const struct chat *chat, enum stage stage, const char *text)
+{
+	if (chat->observer)
+		chat->observer->passed(chat->observer, stage, text);
+}
+
 bool
 chat_judge(struct verdict *v, enum stage stage, const struct answer *a)
 {

@@ -10,6 +10,13 @@
 
 struct conn;
 
+/* Hears of each stage that has been passed, for those who show it to a person:
+ * what the relay said to it, or what came of it. Embedded in a struct of the
+ * observer's own. */
+struct observer {
+	void (*passed)(struct observer *, enum stage, const char *text);
+};
+
 /* The layer of commands and answers, between lines (conn.h) and the
  * procedure (smtp.h). */
 struct chat {
@@ -17,6 +24,7 @@ struct chat {
 	int64_t timeout;   /* for one whole answer, in ms */
 	int64_t deadline;  /* for everything, on clock_now(); 0: none */
 	bool trace;        /* show the dialogue on stderr, secrets masked */
+	struct observer *observer; /* or NULL */
 	bool discreet;     /* show only the codes of answers: some relays
 	                    * repeat a login that they did not understand */
 };
@@ -43,6 +51,9 @@ bool chat_answer(struct chat *, struct answer *);
 /* Whether nothing has come that we did not ask for (rule 2); otherwise false
  * and the connection has failed as out of step. */
 bool chat_in_step(struct chat *);
+
+/* Tells the observer, if there is one. */
+void chat_passed(const struct chat *, enum stage, const char *text);
 
 /* Puts an answer into a verdict: what it means at that stage, and its text
  * on one line. True if it is a yes. */

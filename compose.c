@@ -25,16 +25,16 @@ enum {
 	NAME_MAX_BYTES = 200, /* which, however written, fit on a line */
 };
 
-static void
-find_user(struct draft *d)
+void
+compose_add_user(struct buf *out)
 {
 	struct passwd *user = getpwuid(getuid());
 
 	if (user && address_check(user->pw_name, strlen(user->pw_name)) ==
 		ADDRESS_OK)
-		buf_adds(&d->user, user->pw_name);
+		buf_adds(out, user->pw_name);
 	else
-		buf_addf(&d->user, "uid%u", (unsigned)getuid());
+		buf_addf(out, "uid%u", (unsigned)getuid());
 }
 
 /* Whether it is an address; if not, why says so. */
@@ -315,7 +315,7 @@ compose(struct draft *d)
 	const char *fault;
 	int status;
 
-	find_user(d);
+	compose_add_user(&d->user);
 	d->message = message_new(NULL, UINT64_MAX);
 	status = set_wishes(d);
 	if (status != EX_OK)

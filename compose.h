@@ -18,6 +18,9 @@ struct draft {
 	struct buf why;  /* what to tell the person when it fails */
 };
 
+/* Appends the name of the calling user, or "uid1000" if there is none. */
+void compose_add_user(struct buf *);
+
 /* Reads stdin to its end into a complete message with its envelope. EX_OK, or
  * the exit status, with a sentence in why. */
 int compose(struct draft *);

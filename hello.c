@@ -39,6 +39,8 @@ greet(struct hello *h, struct verdict *v)
 	if (!ok && conn_timed_out(h->chat->conn) &&
 	    h->upstream->tls == TLS_MODE_STARTTLS)
 		v->hint = hint_silence;
+	if (ok)
+		chat_passed(h->chat, STAGE_BANNER, buf_text(&a.text));
 	buf_free(&a.text);
 	return ok;
 }
@@ -98,6 +100,8 @@ say_hello(struct hello *h, const char *verb, struct answer *a,
 	else
 		dial_add_local_literal(&command, h->chat->conn);
 	ok = chat_exchange(h->chat, STAGE_HELLO, a, v, command.data);
+	if (ok)
+		chat_passed(h->chat, STAGE_HELLO, buf_text(&a->text));
 	buf_free(&command);
 	return ok;
 }
@@ -127,8 +131,10 @@ start_tls(struct hello *h, struct verdict *v)
 
 	conn_set_deadline(c, clock_earlier(h->chat->deadline,
 	    clock_now() + h->chat->timeout));
-	if (conn_start_tls(c, h->trust, h->upstream->tls_name))
+	if (conn_start_tls(c, h->trust, h->upstream->tls_name)) {
+		chat_passed(h->chat, STAGE_TLS, conn_tls(c));
 		return true;
+	}
 	chat_lost(h->chat, STAGE_TLS, v);
 	return false;
 }

@@ -303,6 +303,8 @@ converse(struct attempt *t, struct verdict *v)
 		chat_lost(chat, STAGE_AUTH, v);
 	else
 		judge(t, &a, v);
+	if (v->outcome == SENT)
+		chat_passed(chat, STAGE_AUTH, t->mechanism->name);
 	buf_free(&a.text);
 	return v->outcome == SENT;
 }

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sysexits.h>
 #include <time.h>
 
 #include "buf.h"
@@ -197,6 +198,21 @@ verdict_set(struct verdict *v, enum outcome outcome, enum scope scope,
 	for (char *c = v->text; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
+}
+
+int
+verdict_status(const struct verdict *v)
+{
+	if (v->outcome == SENT || v->kept)
+		return EX_OK;
+	if (v->outcome != NEVER)
+		return EX_TEMPFAIL;
+	if (reply_enhanced(v->text) && strncmp(v->text, "5.7.", 4) == 0)
+		return EX_NOPERM;
+	if (v->stage == STAGE_RCPT ||
+	    (reply_enhanced(v->text) && strncmp(v->text, "5.1.", 4) == 0))
+		return EX_NOUSER;
+	return EX_UNAVAILABLE;
 }
 
 const char *

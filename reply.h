@@ -75,6 +75,10 @@ void reply_judge(struct verdict *, enum stage, int code, const char *text);
 void verdict_set(struct verdict *, enum outcome, enum scope, enum stage,
     const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* The exit status that tells of it: EX_OK, EX_TEMPFAIL for what may pass, and
+ * for a refusal EX_NOPERM, EX_NOUSER or EX_UNAVAILABLE. */
+int verdict_status(const struct verdict *);
+
 /* The hint for a reply of which only the text is left, as in a stored
  * message; constant text or NULL. */
 const char *reply_hint(int code, const char *text);

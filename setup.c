@@ -100,6 +100,10 @@ check_secret(const struct upstream *u, struct buf *why)
 	bool ok = u->password.kind != SECRET_FILE ||
 	    secret_read(&u->password, -1, &password, why);
 
+	if (!ok)
+		buf_addf(why, "; put the password there, in a file that the "
+		    "user who runs smarthost can read (this is uid %u)",
+		    (unsigned)geteuid());
 	buf_wipe(&password);
 	return ok;
 }

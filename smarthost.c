@@ -11,11 +11,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "daemon.h"
 #include "queue_command.h"
 #include "sendmail.h"
-#include "setup.h"
-#include "tls.h"
 
 /* The words of the command, itself first, and the -c option or NULL. */
 struct call {
@@ -72,40 +71,10 @@ command_version(const struct call *call)
 	return EX_OK;
 }
 
-static bool
-knows_user(const struct config *config, struct buf *why)
-{
-	uid_t uid;
-	gid_t gid;
-
-	return !config->run_as ||
-	    setup_find_user(config->run_as, &uid, &gid, why);
-}
-
-/* check --config: everything that can be judged without a network. */
 static int
 command_check(const struct call *call)
 {
-	const char *path = setup_config_path(call->config);
-	struct buf why = {0};
-	struct setup s;
-	bool ok;
-
-	if (call->argc != 2 || strcmp(call->argv[1], "--config") != 0) {
-		fprintf(stderr, "smarthost: usage: smarthost check --config\n");
-		return EX_USAGE;
-	}
-	ok = setup_read(&s, path, &why);
-	if (ok) {
-		ok = knows_user(&s.config, &why) && setup_prepare(&s, &why);
-		setup_print(stdout, "warning: ", &s.config.warnings);
-		setup_free(&s);
-	}
-	setup_print(stderr, "smarthost: ", &why);
-	if (ok)
-		printf("%s: ok\n", path ? path : "environment");
-	buf_free(&why);
-	return ok ? EX_OK : EX_CONFIG;
+	return check_command(call->argc, call->argv, call->config);
 }
 
 static const struct command {
@@ -116,7 +85,7 @@ static const struct command {
 	{"run", command_run, "the daemon, in the foreground"},
 	{"sendmail", command_sendmail, "send a message from stdin"},
 	{"queue", command_queue, "list, show, retry or drop what waits"},
-	{"check", command_check, "--config: judge the configuration"},
+	{"check", command_check, "judge the configuration, try the relay"},
 	{"health", command_health, "0 if the daemon answers, else 1"},
 	{"version", command_version, "print the version"},
 };

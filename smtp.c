@@ -67,6 +67,12 @@ smtp_set_trace(struct smtp *s, bool trace)
 }
 
 void
+smtp_set_observer(struct smtp *s, struct observer *observer)
+{
+	s->chat.observer = observer;
+}
+
+void
 smtp_set_others(struct smtp *s, struct favourite *favourite,
     bool another_relay)
 {
@@ -147,8 +153,10 @@ open_address(struct smtp *s, const struct addrinfo *address, struct way *w,
 	s->chat.conn = dial_tcp(s->upstream, address,
 	    clock_earlier(clock_now() + patience, s->chat.deadline),
 	    s->stop_fd, &w->why);
-	if (s->chat.conn)
+	if (s->chat.conn) {
+		chat_passed(&s->chat, STAGE_CONNECT, "");
 		return open_conversation(s, v);
+	}
 	dial_blame(v, STAGE_CONNECT, errno, &w->why);
 	return false;
 }
@@ -188,8 +196,23 @@ open_any(struct smtp *s, const struct addrinfo *list, struct way *w,
 	return NULL;
 }
 
-static bool
-finish_open(struct smtp *s, struct verdict *v)
+bool
+smtp_open_address(struct smtp *s, const struct addrinfo *address,
+    struct verdict *v)
+{
+	struct way w = {.left = 1};
+	bool open;
+
+	if (s->chat.conn)
+		drop_connection(s);
+	open = open_address(s, address, &w, v);
+	s->chat.deadline = 0;
+	buf_free(&w.why);
+	return open;
+}
+
+bool
+smtp_login(struct smtp *s, struct verdict *v)
 {
 	if (s->upstream->auth == AUTH_NONE ||
 	    login(&s->chat, s->upstream, buf_text(&s->offers.auth), v))
@@ -212,7 +235,7 @@ smtp_open(struct smtp *s, int64_t deadline, struct verdict *v)
 	dial_blame(v, STAGE_CONNECT, list ? 0 : errno, &w.why);
 	address = open_any(s, list, &w, v);
 	s->chat.deadline = deadline;
-	open = address && finish_open(s, v);
+	open = address && smtp_login(s, v);
 	/* Not before the login: an address that lets nobody in would keep us
 	 * from the others for good. */
 	if (open && s->favourite)
@@ -229,7 +252,7 @@ smtp_open_on(struct smtp *s, struct conn *c, int64_t deadline,
 {
 	s->chat.conn = c;
 	s->chat.deadline = deadline;
-	return open_conversation(s, v) && finish_open(s, v);
+	return open_conversation(s, v) && smtp_login(s, v);
 }
 
 /* The relay wants another connection than this one, which has served before,
@@ -272,6 +295,7 @@ smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
 		.offers = &s->offers,
 		.message = m,
 		.all_or_nothing = terms->all_or_nothing,
+		.envelope_only = terms->envelope_only,
 		.recipients_max = terms->recipients_max,
 	};
 

@@ -6,10 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct addrinfo;
 struct buf;
 struct conn;
 struct favourite;
 struct message;
+struct observer;
 struct tls_peer;
 struct tls_trust;
 struct upstream;
@@ -35,6 +37,9 @@ struct smtp *smtp_new(const struct upstream *, const struct tls_trust *,
 /* Shows the dialogue on stderr, without secrets. */
 void smtp_set_trace(struct smtp *, bool);
 
+/* Has somebody told of each stage that is passed; NULL: nobody. */
+void smtp_set_observer(struct smtp *, struct observer *);
+
 /* Which address to try first, or NULL; and whether, when none of them opens
  * soon, there is another relay to ask. */
 void smtp_set_others(struct smtp *, struct favourite *, bool another_relay);
@@ -45,6 +50,12 @@ void smtp_set_others(struct smtp *, struct favourite *, bool another_relay);
  * the upstream, or on this message if the trouble is our own. */
 bool smtp_open(struct smtp *, int64_t deadline, struct verdict *);
 
+/* The two halves of it, for who wants to see each address: one address of the
+ * relay as far as EHLO under TLS, and the login. */
+bool smtp_open_address(struct smtp *, const struct addrinfo *,
+    struct verdict *);
+bool smtp_login(struct smtp *, struct verdict *);
+
 /* The same over a connection that is there already; takes it over. */
 bool smtp_open_on(struct smtp *, struct conn *, int64_t deadline,
     struct verdict *);
@@ -53,6 +64,8 @@ struct smtp_terms {
 	int64_t deadline;    /* up to the final dot; 0: none */
 	bool all_or_nothing; /* one refused recipient means that nobody gets
 	                      * it: for a message that cannot be kept */
+	bool envelope_only;  /* MAIL and RCPT are said and no DATA: the verdict
+	                      * SENT then says that it would be let in */
 	size_t recipients_max; /* in one transaction; 0: all. The others stay
 	                        * WAITING */
 };

@@ -78,8 +78,11 @@ read_answer(struct transaction *t, size_t command, struct verdict *v)
 		conn_fail(t->chat->conn, "closed by the relay (421)");
 		return false;
 	}
-	if (answered && fits(stage, a->code))
+	if (answered && fits(stage, a->code)) {
+		if (a->code < 400)
+			chat_passed(t->chat, stage, buf_text(&a->text));
 		return true;
+	}
 	conn_fail(t->chat->conn, "out of step: %d is no answer to this",
 	    a->code);
 	chat_lost(t->chat, stage, v);
@@ -214,6 +217,7 @@ envelope(struct transaction *t, struct verdict *v)
 	size_t end, last;
 
 	t->data_asked = t->offers->features & HAS_PIPELINING &&
+	    !t->envelope_only &&
 	    (t->count == 1 || !t->all_or_nothing);
 	end = t->count + (t->data_asked ? 1 : 0);
 	for (size_t first = 0; first <= end; first = last + 1) {
@@ -319,7 +323,8 @@ await_end(struct transaction *t, struct verdict *v)
 	if (timeout < END_TIMEOUT)
 		t->chat->timeout = END_TIMEOUT;
 	if (chat_answer(t->chat, &a) && fits(STAGE_END, a.code)) {
-		chat_judge(v, STAGE_END, &a);
+		if (chat_judge(v, STAGE_END, &a))
+			chat_passed(t->chat, STAGE_END, buf_text(&a.text));
 	} else {
 		conn_fail(t->chat->conn, "out of step: %d is no answer to this",
 		    a.code);
@@ -441,7 +446,9 @@ settle_accepted(struct transaction *t, const struct verdict *v)
 static void
 run_dialogue(struct transaction *t, struct verdict *v)
 {
-	if (envelope(t, v)) {
+	bool accepted = envelope(t, v);
+
+	if (accepted && !t->envelope_only) {
 		body(t, v);
 		settle_accepted(t, v);
 	} else {

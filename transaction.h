@@ -18,6 +18,7 @@ struct transaction {
 	const struct offers *offers;
 	struct message *message;
 	bool all_or_nothing;    /* one refused recipient: nobody gets it */
+	bool envelope_only;     /* no DATA: whether it would be let in */
 	size_t recipients_max;  /* of those waiting, the first; 0: all */
 	bool left_open;         /* the relay needs a RSET before the next one */
 
@@ -29,7 +30,7 @@ struct transaction {
 };
 
 /* Envelope, body, final dot, for the waiting recipients of the message. The
- * first six fields are the caller's. Each recipient that was told something
+ * first seven fields are the caller's. Each recipient that was told something
  * gets its result; the verdict sums up, and holds for those who were told
  * nothing. But where the relay spoke of itself (SCOPE_UPSTREAM), those without
  * a final result are waiting still. Whatever fails, no dot is sent behind a

@@ -33,21 +33,6 @@ enum {
 static const char usual_socket[] = "/run/smarthost/socket";
 static const char usual_spool[] = "/var/spool/smarthost";
 
-static int
-status_of(const struct verdict *v)
-{
-	if (v->outcome == SENT || v->kept)
-		return EX_OK;
-	if (v->outcome != NEVER)
-		return EX_TEMPFAIL;
-	if (reply_enhanced(v->text) && strncmp(v->text, "5.7.", 4) == 0)
-		return EX_NOPERM;
-	if (v->stage == STAGE_RCPT ||
-	    (reply_enhanced(v->text) && strncmp(v->text, "5.1.", 4) == 0))
-		return EX_NOUSER;
-	return EX_UNAVAILABLE;
-}
-
 static void
 explain(struct job *j, const char *who, const struct verdict *v)
 {
@@ -127,7 +112,7 @@ offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
 	/* What the relay means by it, the daemon has judged already. */
 	if (v.outcome == HOLD && v.code >= 500 && v.stage >= STAGE_MAIL)
 		v.outcome = NEVER;
-	*status = status_of(&v);
+	*status = verdict_status(&v);
 	if (*status != EX_OK)
 		explain(j, "the daemon", &v);
 	else
@@ -234,7 +219,7 @@ attempt(struct job *j, struct spool *spool)
 	queue_submit(q, j->draft.message, &v);
 	j->draft.message = NULL;
 	queue_free(q);
-	if (status_of(&v) != EX_OK)
+	if (verdict_status(&v) != EX_OK)
 		explain(j, "the relay", &v);
 	if (v.kept && v.outcome != SENT) {
 		report_kept(id, sender, &v);
@@ -243,7 +228,7 @@ attempt(struct job *j, struct spool *spool)
 	}
 	buf_free(&reply);
 	free(sender);
-	return status_of(&v);
+	return verdict_status(&v);
 }
 
 /* Puts it into the queue as it is, for whoever attempts it later; a daemon that

@@ -23,6 +23,7 @@ LEAVES = {
     "unknown": {"issuer": "stranger"},
     "self-signed": {"issuer": None},
     "expired": {"start": -10, "end": -1},
+    "soon": {"end": 3},
     "future": {"start": 2, "end": 300},
     "wrong-name": {"san": "DNS:other.test"},
     "cn-only": {"san": None},

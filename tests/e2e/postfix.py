@@ -142,10 +142,12 @@ def free_ports(count):
 class Postfix:
     """An instance below directory; start() and stop() as often as wanted."""
 
-    def __init__(self, directory, certificate):
+    def __init__(self, directory, certificate, services=None):
+        self.services = services or SERVICES
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(mode=0o755)
-        self.ports = dict(zip(SERVICES, free_ports(len(SERVICES))))
+        self.ports = dict(zip(self.services,
+                              free_ports(len(self.services))))
         self.process = None
         self._write(certificate)
         daemons = subprocess.run(
@@ -169,7 +171,7 @@ class Postfix:
                               realm=REALM, certificate=certificate)
         (self._conf / "main.cf").write_text(main)
         lines = [MASTER_CF]
-        for name, options in SERVICES.items():
+        for name, options in self.services.items():
             lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd")
             lines.append(f"  -o syslog_name=postfix/{name}")
             lines += [f"  -o {option}" for option in options]

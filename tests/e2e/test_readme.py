@@ -286,6 +286,14 @@ class Steps:
         path.chmod(0o644)
         assert self.guest.shell(block) == f"{CONFIG}: ok\n"
 
+    def try_relay(self, block):
+        """The same steps as in the example, up to that which fails there."""
+        def steps(text):
+            return re.findall(r"^(?:ok|FAIL)  +(\w+)", text, re.M)
+        example, found = steps(section("Configure")), self.guest.shell(block)
+        assert steps(found) == [*example, "mail", "rcpt"]
+        assert "FAIL" not in found and not self.relay.messages
+
     def start(self, block):
         self.guest.shell(block)
 
@@ -360,7 +368,8 @@ STEPS = [
     ("apt-get install", Steps.build),
     ("make install\n", Steps.install),
     ("install -m 0640", Steps.password),
-    ("runuser -u smarthost -- smarthost check", Steps.check),
+    ("runuser -u smarthost -- smarthost check --config", Steps.check),
+    ("runuser -u smarthost -- smarthost check --to", Steps.try_relay),
     ("systemctl daemon-reload", Steps.start),
     ("systemctl restart", Steps.restart),
     ("smarthost health", Steps.health),

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Is it well? The configuration is judged as the daemon judges it; then comes
+ * each relay (check_relay.h).
+ */
+#include "check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "check_relay.h"
+#include "config.h"
+#include "setup.h"
+
+struct options {
+	bool config_only;
+	bool send;
+	bool json;
+	const char *to; /* or NULL */
+};
+
+static bool
+knows_user(const struct config *config, struct buf *why)
+{
+	uid_t uid;
+	gid_t gid;
+
+	return !config->run_as ||
+	    setup_find_user(config->run_as, &uid, &gid, why);
+}
+
+/* Sentences, one a line, each as a step of its own. */
+static void
+report_sentences(struct check *c, enum check_mark mark, const char *line)
+{
+	while (*line) {
+		size_t len = strcspn(line, "\n");
+		char *text = xstrndup(line, len);
+
+		check_report_line(&c->report,
+		    &(struct check_line){mark, "config", -1, text, NULL});
+		free(text);
+		line += len + (line[len] != '\0');
+	}
+}
+
+/* Everything that can be judged without a network. */
+static bool
+judge(struct check *c, struct setup *s, const char *path, bool config_only)
+{
+	struct buf why = {0};
+	bool ok = setup_read(s, path, &why);
+
+	if (ok) {
+		ok = knows_user(&s->config, &why) && setup_prepare(s, &why);
+		if (c->report.json)
+			report_sentences(c, CHECK_WARNING,
+			    buf_text(&s->config.warnings));
+		else
+			setup_print(stdout, "warning: ", &s->config.warnings);
+	}
+	path = path ? path : "environment";
+	if (c->report.json)
+		report_sentences(c, CHECK_FAILED, buf_text(&why));
+	else
+		setup_print(stderr, "smarthost: ", &why);
+	if (!ok && !c->report.json && access(path, F_OK) != 0)
+		fprintf(stderr, "smarthost: name another file with -c, or "
+		    "write this one: smarthost.conf(5) shows how\n");
+	if (ok && config_only && !c->report.json)
+		printf("%s: ok\n", path);
+	else if (ok)
+		check_report_line(&c->report, &(struct check_line){CHECK_OK,
+			"config", -1, path, NULL});
+	buf_free(&why);
+	return ok;
+}
+
+static bool
+read_options(struct options *o, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--config") == 0)
+			o->config_only = true;
+		else if (strcmp(argv[i], "--send") == 0)
+			o->send = true;
+		else if (strcmp(argv[i], "--json") == 0)
+			o->json = true;
+		else if (strcmp(argv[i], "--to") == 0 && i + 1 < argc)
+			o->to = argv[++i];
+		else
+			return false;
+	}
+	if (o->to && !address_is_good(address_check(o->to, strlen(o->to))))
+		return false;
+	return !o->send || (o->to && !o->config_only);
+}
+
+static void
+check_relays(struct check *c, struct setup *s)
+{
+	config_complete_hostname(&s->config);
+	c->config = &s->config;
+	for (size_t i = 0; i < s->config.upstream_count; i++)
+		check_relay(c, &s->config.upstreams[i], s->trusts[i]);
+}
+
+int
+check_command(int argc, char **argv, const char *config)
+{
+	struct options o = {0};
+	struct check c = {0};
+	struct setup s;
+
+	if (!read_options(&o, argc, argv)) {
+		fprintf(stderr, "smarthost: usage: smarthost check [--config] "
+		    "[--to ADDRESS [--send]] [--json]\n");
+		return EX_USAGE;
+	}
+	setup_forbid_core_files();
+	c.report.json = o.json;
+	c.to = o.to;
+	c.send = o.send;
+	check_report_begin(&c.report);
+	if (!judge(&c, &s, setup_config_path(config), o.config_only))
+		c.status = EX_CONFIG;
+	else if (!o.config_only)
+		check_relays(&c, &s);
+	check_report_end(&c.report);
+	setup_free(&s);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return EX_IOERR;
+	return c.status;
+}
