@@ -70,7 +70,7 @@ xstrdup(const char *s)
 	return xstrndup(s, strlen(s));
 }
 
-static void
+void
 buf_reserve(struct buf *b, size_t more)
 {
 	size_t need = b->len + more + 1;

@@ -27,6 +27,10 @@ char *xstrndup(const char *s, size_t len);
 /* A formatted string that the caller frees. */
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Makes room for so many bytes more, so that adding them does not move those
+ * that are there, which would leave a copy of a secret behind. */
+void buf_reserve(struct buf *b, size_t more);
+
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_addc(struct buf *b, char c);
 void buf_adds(struct buf *b, const char *s);

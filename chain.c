@@ -67,6 +67,17 @@ chain_leaf(const struct chain *chain)
 	return chain->count ? der_of(chain, 0) : (struct bytes){0};
 }
 
+void
+chain_fingerprint(struct bytes der,
+    unsigned char digest[TLS_FINGERPRINT_SIZE])
+{
+	br_sha256_context sha256;
+
+	br_sha256_init(&sha256);
+	br_sha256_update(&sha256, der.data, der.len);
+	br_sha256_out(&sha256, digest);
+}
+
 /* The name that BearSSL passes is the one for SNI, which may be NULL. */
 static void
 start_chain(const br_x509_class **context, const char *server_name)
@@ -152,7 +163,7 @@ decode(const struct anchor *anchor, br_x509_decoder_context *decoder,
 static void
 set_up(struct chain *chain, const br_x509_trust_anchor *anchors)
 {
-	br_x509_minimal_context *minimal = &chain->minimal;
+	br_x509_minimal_context *minimal = &chain->as.minimal;
 	struct timespec now;
 
 	/* SHA-1 and MD5 are missing, so such signatures are refused. */
@@ -177,7 +188,7 @@ static unsigned
 run(struct chain *chain)
 {
 	const br_x509_class *class = &br_x509_minimal_vtable;
-	const br_x509_class **context = &chain->minimal.vtable;
+	const br_x509_class **context = &chain->as.minimal.vtable;
 	unsigned char address[16];
 	bool is_address = certificate_ip_address(chain->name, address);
 
@@ -219,6 +230,38 @@ judge(struct chain *chain)
 	return error;
 }
 
+/* A pin takes the place of the anchors, the name and the dates. */
+static unsigned
+judge_pinned(struct chain *chain)
+{
+	unsigned char digest[TLS_FINGERPRINT_SIZE];
+	struct bytes leaf = chain_leaf(chain);
+
+	if (!leaf.len)
+		return BR_ERR_X509_EMPTY_CHAIN;
+	chain_fingerprint(leaf, digest);
+	if (memcmp(digest, chain->trust->pin, sizeof(digest)) != 0)
+		return BR_ERR_X509_NOT_TRUSTED;
+	if (!chain->certificates[0].key_fits)
+		return BR_ERR_X509_WEAK_PUBLIC_KEY;
+	br_x509_decoder_init(&chain->as.decoder, NULL, NULL);
+	br_x509_decoder_push(&chain->as.decoder, leaf.data, leaf.len);
+	chain->pinned = br_x509_decoder_get_pkey(&chain->as.decoder);
+	return chain->pinned ? 0 : BR_ERR_X509_UNSUPPORTED;
+}
+
+static unsigned
+judge_named(struct chain *chain)
+{
+	unsigned error = judge(chain);
+
+	/* BearSSL is content with a common name; RFC 9525 is not. */
+	if (!error &&
+	    !certificate_is_for(&chain->certificates[0], chain->name))
+		error = BR_ERR_X509_BAD_SERVER_NAME;
+	return error;
+}
+
 static unsigned
 end_chain(const br_x509_class **context)
 {
@@ -227,11 +270,8 @@ end_chain(const br_x509_class **context)
 	if (chain->error)
 		return chain->error;
 	read_certificates(chain);
-	chain->error = judge(chain);
-	/* BearSSL is content with a common name; RFC 9525 is not. */
-	if (!chain->error &&
-	    !certificate_is_for(&chain->certificates[0], chain->name))
-		chain->error = BR_ERR_X509_BAD_SERVER_NAME;
+	chain->error = chain->trust->pinned ? judge_pinned(chain)
+	                                    : judge_named(chain);
 	if (!chain->error)
 		keep_leaf(chain);
 	return chain->error;
@@ -244,7 +284,12 @@ get_key(const br_x509_class *const *context, unsigned *usages)
 
 	if (chain->error)
 		return NULL;
-	return br_x509_minimal_vtable.get_pkey(&chain->minimal.vtable, usages);
+	if (!chain->trust->pinned)
+		return br_x509_minimal_vtable.get_pkey(
+		    &chain->as.minimal.vtable, usages);
+	if (usages)
+		*usages = BR_KEYTYPE_SIGN;
+	return chain->pinned;
 }
 
 static const br_x509_class chain_class = {

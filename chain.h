@@ -8,8 +8,7 @@
 
 #include "buf.h"
 #include "certificate.h"
-
-struct tls_trust;
+#include "tls.h"
 
 enum {
 	CHAIN_CERTIFICATES_MAX = 32,
@@ -20,7 +19,8 @@ enum {
  * The judge of a peer's certificates, as an X.509 engine for BearSSL: it
  * keeps the chain as it comes, decodes the few anchors that could have signed
  * it, and runs BearSSL's "minimal" engine over both. On top of that engine's
- * rules it asks for a name in subjectAltName.
+ * rules it asks for a name in subjectAltName. With a pin it looks at nothing
+ * but the leaf.
  */
 struct chain {
 	const br_x509_class *vtable; /* first: what BearSSL holds on to */
@@ -33,7 +33,11 @@ struct chain {
 	size_t candidates;           /* anchors that might have signed */
 	time_t now;                  /* when it was judged */
 	unsigned error;              /* BR_ERR_X509_..., or 0 */
-	br_x509_minimal_context minimal;
+	const br_x509_pkey *pinned;  /* in decoder */
+	union {
+		br_x509_minimal_context minimal;
+		br_x509_decoder_context decoder; /* with a pin */
+	} as;
 };
 
 /* trust and name must outlive the chain. */
@@ -42,6 +46,10 @@ void chain_free(struct chain *);
 
 /* The DER of the certificate of the peer itself; empty if there was none. */
 struct bytes chain_leaf(const struct chain *);
+
+/* SHA-256 of a certificate. */
+void chain_fingerprint(struct bytes der,
+    unsigned char digest[TLS_FINGERPRINT_SIZE]);
 
 /* Appends why the chain was refused, and what to do about it. */
 void chain_explain(const struct chain *, struct buf *sentence);

@@ -155,7 +155,7 @@ explain_issuer(const struct chain *chain, struct buf *out)
 	if (holds(last->issuer, "DigiCert Global Root CA"))
 		buf_adds(out, "that root left the public bundles in 2026, the "
 		    "relay should have moved to another one; until then ");
-	else if (chain->count == 1)
+	else if (!self_signed)
 		buf_adds(out, "the relay may send an incomplete chain, without "
 		    "its intermediate certificates; mend that there, or ");
 	buf_adds(out, "set tls_ca_file to that CA's certificate");
@@ -232,9 +232,25 @@ explain_otherwise(const struct chain *chain, struct buf *out)
 		if (reasons[i].error == chain->error) {
 			add_host(chain, out);
 			buf_adds(out, reasons[i].text);
+			buf_adds(out, "; that has to be mended there");
 			return true;
 		}
 	return false;
+}
+
+static bool
+explain_pin(const struct chain *chain, struct buf *out)
+{
+	unsigned char digest[TLS_FINGERPRINT_SIZE];
+
+	chain_fingerprint(chain_leaf(chain), digest);
+	add_certificate(chain, 0, out);
+	buf_adds(out, " is not the one of tls_fingerprint, its SHA-256 is ");
+	for (size_t i = 0; i < sizeof(digest); i++)
+		buf_addf(out, "%02x", digest[i]);
+	buf_adds(out, "; if the relay has got a new one on purpose, set "
+	    "tls_fingerprint to that");
+	return true;
 }
 
 static bool
@@ -248,7 +264,8 @@ explain(const struct chain *chain, struct buf *out)
 	case BR_ERR_X509_BAD_SERVER_NAME:
 		return explain_name(chain, out);
 	case BR_ERR_X509_NOT_TRUSTED:
-		return explain_issuer(chain, out);
+		return chain->trust->pinned ? explain_pin(chain, out)
+		                            : explain_issuer(chain, out);
 	case BR_ERR_X509_DN_MISMATCH:
 		return explain_order(chain, out);
 	case BR_ERR_X509_WEAK_PUBLIC_KEY:
@@ -268,9 +285,10 @@ chain_explain(const struct chain *chain, struct buf *out)
 	buf_adds(out, "the certificates of ");
 	add_host(chain, out);
 	if (chain->error == BR_ERR_X509_LIMIT_EXCEEDED && !chain->certificates)
-		buf_addf(out, " are more than %d or longer than %d KB",
+		buf_addf(out, " are more than %d or longer than %d KB; that "
+		    "has to be mended there",
 		    CHAIN_CERTIFICATES_MAX, CHAIN_BYTES_MAX / 1024);
 	else
-		buf_addf(out, " cannot be read or verified (BearSSL error %u)",
-		    chain->error);
+		buf_addf(out, " cannot be read or verified (BearSSL error %u); "
+		    "that has to be mended there", chain->error);
 }

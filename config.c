@@ -121,6 +121,9 @@ upstream_free(struct upstream *upstream)
 	free(upstream->host);
 	free(upstream->tls_ca_file);
 	free(upstream->tls_name);
+	free(upstream->tls_fingerprint);
+	free(upstream->tls_cert);
+	free(upstream->tls_key);
 	free(upstream->user);
 	secret_free(&upstream->password);
 	free(upstream->ehlo);

@@ -52,6 +52,9 @@ struct upstream {
 	char *tls_ca_file;         /* or NULL */
 	char *tls_name;            /* the name to verify; host by default;
 	                            * NULL only where host is */
+	char *tls_fingerprint;     /* SHA-256 (32 bytes) of the certificate to
+	                            * accept, or NULL */
+	char *tls_cert, *tls_key;  /* files; both or neither are NULL */
 	enum auth_choice auth;     /* AUTH_NONE when there is no user */
 	char *user;                /* or NULL */
 	struct secret password;

@@ -26,6 +26,7 @@ enum {
 
 struct buf;
 struct config;
+struct upstream;
 
 /* Where a key was set: a line of the file, or IN_ENVIRONMENT; 0: nowhere. */
 #define IN_ENVIRONMENT UINT_MAX
@@ -93,12 +94,19 @@ struct place block_place(const struct block *, const char *key,
 /* Gives each key that was not set its initial value. */
 void block_take_defaults(struct block *);
 
+/* For a file that is named by an absolute path or credential:NAME, which
+ * becomes a path: warns if others can read what is secret. config_files.c */
+void config_judge_file(struct draft *, const struct place *, char **path,
+    bool secret);
+
 /* config_reader.c, config_environment.c, config_judge.c, config_upstream.c,
- * config_identity.c */
+ * config_tls.c, config_identity.c */
 void config_read_text(struct draft *, const char *text, size_t len);
 void config_read_environment(struct draft *);
 void config_judge(struct draft *);
 void config_judge_upstream(struct draft *, struct block *);
 void config_judge_identity(struct draft *);
+void config_judge_tls(struct draft *, const struct block *,
+    struct upstream *);
 
 #endif

@@ -72,6 +72,10 @@ static const struct key upstream_keys[] = {
 	{"tls", parse_choice, UPSTREAM(tls), NULL, tls_choices},
 	{"tls_ca_file", parse_path, UPSTREAM(tls_ca_file), NULL, NULL},
 	{"tls_name", parse_hostname, UPSTREAM(tls_name), NULL, NULL},
+	{"tls_fingerprint", parse_fingerprint, UPSTREAM(tls_fingerprint), NULL,
+	    NULL},
+	{"tls_cert", parse_file, UPSTREAM(tls_cert), NULL, NULL},
+	{"tls_key", parse_file, UPSTREAM(tls_key), NULL, NULL},
 	{"auth", parse_choice, UPSTREAM(auth), "auto", auth_choices},
 	{"user", parse_text, UPSTREAM(user), NULL, NULL},
 	{"password", parse_password, UPSTREAM(password), NULL, NULL},
@@ -150,8 +154,7 @@ static const struct key identity_keys[] = {
 
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
-	{"upstream", upstream_keys, " tls_fingerprint tls_cert tls_key rate "
-	    "chunking senders "},
+	{"upstream", upstream_keys, " rate chunking senders "},
 	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
 	    "max_clients_per_address client_rate "},
 	{"queue", queue_keys, ""},

@@ -13,7 +13,7 @@ struct endpoints;
 struct input;
 struct sockaddr_storage;
 
-enum { KEYS_MAX = 32 }; /* of one section */
+enum { KEYS_MAX = 40 }; /* of one section */
 
 struct key {
 	const char *name;
@@ -77,6 +77,8 @@ bool input_take(const struct input *, char *text);
 
 bool parse_text(const struct input *);     /* char * */
 bool parse_path(const struct input *);     /* char * */
+bool parse_file(const struct input *);     /* char *, or credential:NAME */
+bool parse_fingerprint(const struct input *); /* char *, 32 bytes */
 bool parse_path_or_none(const struct input *);
 bool parse_socket(const struct input *);   /* a path or none, not too long */
 bool parse_mailbox(const struct input *);  /* char *, an address */

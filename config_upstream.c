@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "buf.h"
 #include "config.h"
@@ -125,68 +124,13 @@ settle_port_and_tls(const struct block *block, struct upstream *u)
 }
 
 static void
-judge_tls(struct draft *draft, const struct block *block, struct upstream *u)
-{
-	struct place place = block_place(block, "host", u->host);
-	struct sockaddr_storage address;
-
-	settle_port_and_tls(block, u);
-	if (u->tls != TLS_MODE_NONE && !u->tls_name &&
-	    read_ip(u->host, &address))
-		draft_complain(draft, &place, "a certificate is checked by "
-		    "name, not by address; write tls_name, or host = NAME");
-	if (!u->tls_name)
-		u->tls_name = xstrdup(u->host);
-}
-
-/* The value of a variable, or NULL. */
-static const char *
-variable(char **environment, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (; environment && *environment; environment++)
-		if (!strncmp(*environment, name, len) &&
-		    (*environment)[len] == '=')
-			return *environment + len + 1;
-	return NULL;
-}
-
-/* "credential:NAME" becomes the path where the service manager put it. */
-static void
-find_credential(struct draft *draft, struct secret *password,
-    const struct place *place)
-{
-	const char *name = credential_name(password->text);
-	const char *directory = variable(draft->environment,
-	    "CREDENTIALS_DIRECTORY");
-	char *path;
-
-	if (!*name || *name == '.' || strchr(name, '/')) {
-		draft_complain(draft, place, "not the name of a credential");
-	} else if (!directory || *directory != '/') {
-		draft_complain(draft, place, "CREDENTIALS_DIRECTORY is not "
-		    "set; the service needs LoadCredential=%s:PATH", name);
-	} else {
-		path = xasprintf("%s/%s", directory, name);
-		free(password->text);
-		password->text = path;
-	}
-}
-
-static void
 judge_password_file(struct draft *draft, const struct block *block,
     struct secret *password)
 {
 	struct place place = block_place(block, "password_file",
 	    password->text);
-	struct stat st;
 
-	if (credential_name(password->text))
-		find_credential(draft, password, &place);
-	else if (!stat(password->text, &st) && st.st_mode & S_IROTH)
-		draft_warn(draft, &place, "others can read this file; "
-		    "chmod 0600 %s", password->text);
+	config_judge_file(draft, &place, &password->text, true);
 }
 
 /* What both the file and the environment have set is the environment's by
@@ -330,7 +274,8 @@ config_judge_upstream(struct draft *draft, struct block *block)
 		    "writes to a directory; remove it");
 	judge_host(draft, block, u);
 	if (u->host) {
-		judge_tls(draft, block, u);
+		settle_port_and_tls(block, u);
+		config_judge_tls(draft, block, u);
 		judge_login(draft, block, u);
 	}
 	judge_names(draft, block, u);

@@ -18,6 +18,7 @@
 #include "buf.h"
 #include "provider.h"
 #include "secret.h"
+#include "tls.h"
 
 /* parse_choice() writes any enum as what the compilers make of it. */
 _Static_assert(sizeof(enum tls_mode) == sizeof(int), "an enum is an int");
@@ -300,16 +301,59 @@ credential_name(const char *text)
 }
 
 bool
+parse_file(const struct input *in)
+{
+	if (*in->text != '/' && !credential_name(in->text))
+		return input_refuse(in, "is neither a path that begins with / "
+		    "nor " CREDENTIAL_PREFIX "NAME");
+	return parse_text(in);
+}
+
+/* 0 to 15; -1 for what is no digit. */
+static int
+hex_digit(char c)
+{
+	if (isdigit((unsigned char)c))
+		return c - '0';
+	c = (char)tolower((unsigned char)c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool
+parse_fingerprint(const struct input *in)
+{
+	char *bytes = xcalloc(1, TLS_FINGERPRINT_SIZE);
+	const char *s = in->text;
+	size_t count = 0;
+
+	for (; count < TLS_FINGERPRINT_SIZE && hex_digit(s[0]) >= 0 &&
+	    hex_digit(s[1]) >= 0; count++) {
+		bytes[count] = (char)(hex_digit(s[0]) << 4 | hex_digit(s[1]));
+		s += 2;
+		s += *s == ':' && s[1];
+	}
+	if (count == TLS_FINGERPRINT_SIZE && !*s)
+		return input_take(in, bytes);
+	free(bytes);
+	return input_refuse(in, "is not a SHA-256 of 64 hexadecimal digits, as "
+	    "\"openssl x509 -noout -fingerprint -sha256\" prints it behind "
+	    "the =");
+}
+
+bool
 parse_password_file(const struct input *in)
 {
 	struct secret *member = in->member;
 
-	if (*in->text != '/' && !credential_name(in->text))
-		return input_refuse(in, "is neither a path that begins with / "
-		    "nor " CREDENTIAL_PREFIX "NAME");
+	char *path = NULL;
+	struct input file = *in;
+
+	file.member = &path;
+	if (!parse_file(&file))
+		return false;
 	secret_free(member);
 	member->kind = SECRET_FILE;
-	member->text = xstrdup(in->text);
+	member->text = path;
 	return true;
 }
 

@@ -75,20 +75,38 @@ setup_find_user(const char *name, uid_t *uid, gid_t *gid, struct buf *why)
 	return found != NULL;
 }
 
+/* The anchors, or the certificate to accept without any. */
+static struct tls_trust *
+load_anchors(struct setup *s, const struct upstream *u, struct buf *why)
+{
+	struct tls_trust *trust;
+
+	if (u->tls_fingerprint)
+		return tls_trust_pin((unsigned char *)u->tls_fingerprint);
+	trust = tls_trust_load(u->tls_ca_file, why);
+	if (trust && u->tls_ca_file && tls_trust_skipped(trust))
+		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu "
+		    "certificates in it or in the system's bundle are broken "
+		    "or have keys that cannot be used, and are left out\n",
+		    u->tls_ca_file, tls_trust_skipped(trust));
+	return trust;
+}
+
 static bool
 load_trust(struct setup *s, size_t i, struct buf *why)
 {
 	const struct upstream *u = &s->config.upstreams[i];
+	struct tls_keypair *pair;
 
 	if (u->tls == TLS_MODE_NONE || provider_is_capture(u->provider))
 		return true;
-	s->trusts[i] = tls_trust_load(u->tls_ca_file, why);
-	if (s->trusts[i] && u->tls_ca_file && tls_trust_skipped(s->trusts[i]))
-		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu "
-		    "certificates in it or in the system's bundle have keys "
-		    "that cannot be used, and are left out\n", u->tls_ca_file,
-		    tls_trust_skipped(s->trusts[i]));
-	return s->trusts[i] != NULL;
+	s->trusts[i] = load_anchors(s, u, why);
+	if (!s->trusts[i] || !u->tls_cert)
+		return s->trusts[i] != NULL;
+	pair = tls_keypair_load(u->tls_cert, u->tls_key, why);
+	if (pair)
+		tls_trust_show(s->trusts[i], pair);
+	return pair != NULL;
 }
 
 /* A file is read now as it will be at each login; a command is not run before

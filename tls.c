@@ -18,45 +18,13 @@
 
 enum { PUMP_STEPS = 64 }; /* a peer that never stops must not hold us */
 
-/* Keeps name without its trailing dot. One that is too long for DNS stays
- * empty, which no certificate is for. */
-static void
-keep_name(struct tls *tls, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (len && name[len - 1] == '.')
-		len--;
-	if (len < NAME_SIZE)
-		memcpy(tls->name, name, len);
-}
-
-struct tls *
-tls_client_new(const struct tls_trust *trust, const char *name)
-{
-	struct tls *tls = xcalloc(1, sizeof(*tls));
-	br_ssl_engine_context *engine = &tls->client.eng;
-	unsigned char address[16];
-
-	keep_name(tls, name);
-	profile_apply(&tls->client);
-	chain_init(&tls->chain, trust, tls->name);
-	br_ssl_engine_set_x509(engine, &tls->chain.vtable);
-	/* Not br_ssl_engine_set_buffer(): the two halves that it makes of one
-	 * buffer overlap in BearSSL 0.6. */
-	br_ssl_engine_set_buffers_bidi(engine, tls->input, sizeof(tls->input),
-	    tls->output, sizeof(tls->output));
-	/* SNI is for names only (RFC 6066 section 3). */
-	br_ssl_client_reset(&tls->client, certificate_ip_address(tls->name,
-	    address) ? NULL : tls->name, 0);
-	return tls;
-}
-
 void
 tls_free(struct tls *tls)
 {
 	if (!tls)
 		return;
+	if (!tls->ready)
+		tls_client_failed(tls);
 	chain_free(&tls->chain);
 	explicit_bzero(tls, sizeof(*tls));
 	free(tls);
@@ -179,6 +147,12 @@ state_of(const struct tls *tls)
 	return state;
 }
 
+static bool
+is_ready(const struct tls *tls)
+{
+	return engine_state(tls) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP);
+}
+
 unsigned
 tls_pump(struct tls *tls, int fd)
 {
@@ -186,8 +160,10 @@ tls_pump(struct tls *tls, int fd)
 		bool sent = send_records(tls, fd);
 		bool received = receive_records(tls, fd);
 
-		if (engine_state(tls) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))
+		if (!tls->ready && is_ready(tls)) {
 			tls->ready = true;
+			tls_client_ready(tls);
+		}
 		if (!sent && !received)
 			break;
 	}
@@ -239,27 +215,6 @@ tls_goodbye(struct tls *tls)
 {
 	if (tls->ready && !(state_of(tls) & (TLS_CLOSED | TLS_FAILED)))
 		br_ssl_engine_close(&tls->client.eng);
-}
-
-bool
-tls_peer(const struct tls *tls, struct tls_peer *peer)
-{
-	struct bytes leaf = chain_leaf(&tls->chain);
-	struct certificate c;
-
-	if (!certificate_read(&c, leaf.data, leaf.len))
-		return false;
-	certificate_add_dn(c.issuer, &peer->issuer);
-	certificate_add_names(&c, &peer->names);
-	peer->not_after = c.not_after;
-	return true;
-}
-
-void
-tls_peer_free(struct tls_peer *peer)
-{
-	buf_free(&peer->issuer);
-	buf_free(&peer->names);
 }
 
 const char *

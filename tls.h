@@ -23,16 +23,30 @@
  *
  * A certificate is accepted only if its chain leads to a trusted anchor, it
  * is valid now, its subjectAltName holds the name, no signature on the way is
- * SHA-1 and no RSA key is shorter than 2048 bits. There is no way to turn
- * that off.
+ * SHA-1 and no RSA key is shorter than 2048 bits; or if it is exactly the one
+ * that was pinned. There is no way to turn that off.
  *
  * What lies behind: trust.c holds the anchors, certificate.c and der.c read
  * certificates, chain.c judges those of the peer, chain_explain.c says why
- * not, profile.c says what we offer. Only tls.c, chain.c, chain_explain.c and
- * profile.c know BearSSL.
+ * not, profile.c says what we offer, keypair.c is what we show, tls_session.c
+ * keeps a session. Only they and tls*.c know BearSSL.
  */
 
-/* The trusted anchors; never changes after loading, so threads share it. */
+/* A certificate of our own and its key. */
+struct tls_keypair;
+
+/* Reads both from PEM files, which may be the same one: RSA or EC, the
+ * certificate with those that lead to its CA behind it. NULL on failure
+ * (unreadable, no PEM, protected by a passphrase, of a kind that cannot be
+ * used, in the wrong order, or no pair), and then a sentence is appended to
+ * why. The caller frees it with tls_keypair_free(). */
+struct tls_keypair *tls_keypair_load(const char *certificate, const char *key,
+    struct buf *why);
+void tls_keypair_free(struct tls_keypair *);
+
+/* The trust between us and one relay: whose certificates we take, what we
+ * show, and the session that the next connection may resume. Threads share
+ * it. */
 struct tls_trust;
 
 /* Loads the system's bundle (SSL_CERT_FILE, else the usual places) and adds
@@ -42,6 +56,16 @@ struct tls_trust;
  * usable anchor; or there is no anchor at all), and then a sentence is
  * appended to why. The caller frees it with tls_trust_free(). */
 struct tls_trust *tls_trust_load(const char *ca_file, struct buf *why);
+
+/* No anchors: exactly the certificate with this SHA-256 is accepted, whoever
+ * issued it, for whatever name and time, if its key is one that we can use. */
+enum { TLS_FINGERPRINT_SIZE = 32 };
+struct tls_trust *
+tls_trust_pin(const unsigned char fingerprint[TLS_FINGERPRINT_SIZE]);
+
+/* What to show to a relay that asks for a certificate; takes it over. */
+void tls_trust_show(struct tls_trust *, struct tls_keypair *);
+
 void tls_trust_free(struct tls_trust *);
 size_t tls_trust_anchors(const struct tls_trust *);
 size_t tls_trust_skipped(const struct tls_trust *);

@@ -18,14 +18,18 @@ static const struct {
 	{BR_ALERT_UNEXPECTED_MESSAGE, "unexpected_message"},
 	{BR_ALERT_BAD_RECORD_MAC, "bad_record_mac"},
 	{BR_ALERT_RECORD_OVERFLOW, "record_overflow"},
-	{BR_ALERT_HANDSHAKE_FAILURE, "handshake_failure; the peer may accept "
-	    "only TLS 1.3, require Extended Master Secret or a client "
-	    "certificate, or have only cipher suites or keys (Ed25519) that "
-	    "smarthost lacks"},
-	{BR_ALERT_BAD_CERTIFICATE, "bad_certificate; the peer may require a "
-	    "client certificate"},
+	{BR_ALERT_HANDSHAKE_FAILURE, "handshake_failure; the peer may want a "
+	    "client certificate (set tls_cert), or accept only TLS 1.3, "
+	    "Extended Master Secret, or cipher suites or keys (Ed25519) that "
+	    "smarthost lacks; its log should say which"},
+	{BR_ALERT_BAD_CERTIFICATE, "bad_certificate; the peer may want a "
+	    "client certificate, or another one: see tls_cert"},
+	{43, "unsupported_certificate; see tls_cert"},
+	{45, "certificate_expired; renew tls_cert"},
+	{46, "certificate_unknown; see tls_cert"},
 	{BR_ALERT_ILLEGAL_PARAMETER, "illegal_parameter"},
-	{BR_ALERT_UNKNOWN_CA, "unknown_ca"},
+	{BR_ALERT_UNKNOWN_CA, "unknown_ca; the peer does not trust the issuer "
+	    "of tls_cert, or that file lacks the certificates in between"},
 	{BR_ALERT_ACCESS_DENIED, "access_denied"},
 	{BR_ALERT_DECODE_ERROR, "decode_error"},
 	{BR_ALERT_DECRYPT_ERROR, "decrypt_error"},
@@ -55,7 +59,6 @@ static const struct {
 	{BR_ERR_WRONG_KEY_USAGE, "the key usage of the certificate does not "
 	    "allow signatures"},
 	{BR_ERR_BAD_FINISHED, "the handshake was tampered with"},
-	{BR_ERR_NO_RANDOM, "the system gives no randomness"},
 	{512 + BR_ALERT_PROTOCOL_VERSION, "the peer does not speak TLS 1.2 but "
 	    "an older version, which is not safe"},
 };
@@ -83,7 +86,7 @@ explain_text(const struct tls *tls, struct buf *out)
 static void
 explain_alert(const struct tls *tls, int alert, struct buf *out)
 {
-	const char *text = "see RFC 5246";
+	const char *text = "see RFC 5246; the log of the peer should say why";
 
 	for (size_t i = 0; i < sizeof(alerts) / sizeof(alerts[0]); i++)
 		if (alerts[i].number == alert)
@@ -98,16 +101,20 @@ explain_alert(const struct tls *tls, int alert, struct buf *out)
 static void
 explain_error(const struct tls *tls, int error, struct buf *out)
 {
+	const char *text = NULL;
+
 	buf_adds(out, "TLS with ");
 	add_name(tls, out);
 	buf_adds(out, " failed: ");
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (reasons[i].error == error) {
-			buf_adds(out, reasons[i].text);
-			return;
-		}
-	buf_addf(out, "the peer does not keep to the protocol (BearSSL error "
-	    "%d)", error);
+		if (reasons[i].error == error)
+			text = reasons[i].text;
+	if (text)
+		buf_adds(out, text);
+	else
+		buf_addf(out, "the peer does not keep to the protocol "
+		    "(BearSSL error %d)", error);
+	buf_adds(out, "; mend that at the peer, or at what is in between");
 }
 
 static void

@@ -7,7 +7,7 @@
 #include "chain.h"
 #include "tls.h"
 
-/* What tls.c and tls_explain.c share. */
+/* What tls.c (records), tls_client.c (handshakes) and tls_explain.c share. */
 
 enum {
 	NAME_SIZE = 256, /* as in the engine */
@@ -17,6 +17,8 @@ enum {
 struct tls {
 	br_ssl_client_context client;
 	struct chain chain;
+	const struct tls_trust *trust;
+	bool may_resume; /* a session was offered */
 	bool ready;      /* the handshake was completed */
 	bool hung_up;    /* the stream has ended */
 	bool saw_record;
@@ -27,5 +29,9 @@ struct tls {
 	unsigned char input[BR_SSL_BUFSIZE_INPUT];
 	unsigned char output[BR_SSL_BUFSIZE_OUTPUT];
 };
+
+/* To be called when the handshake is done, and when it has failed. */
+void tls_client_ready(struct tls *);
+void tls_client_failed(struct tls *);
 
 #endif

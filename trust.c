@@ -7,15 +7,14 @@
 #include "trust.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "pem.h"
 #include "tls.h"
-
-enum { FILE_MAX = 16 * 1024 * 1024 };
+#include "tls_session.h"
 
 static const char *const usual_places[] = {
 	"/etc/ssl/certs/ca-certificates.crt",
@@ -24,42 +23,6 @@ static const char *const usual_places[] = {
 	"/etc/ssl/ca-bundle.pem",
 	NULL,
 };
-
-static bool
-read_all(int fd, struct buf *content)
-{
-	char chunk[4096];
-	ssize_t got;
-
-	while ((got = read(fd, chunk, sizeof(chunk))) != 0) {
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return false;
-		buf_add(content, chunk, (size_t)got);
-		if (content->len > FILE_MAX) {
-			errno = EFBIG;
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool
-read_file(const char *path, struct buf *content)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	bool good;
-	int saved;
-
-	if (fd < 0)
-		return false;
-	good = read_all(fd, content);
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return good;
-}
 
 /* Takes over der. */
 static void
@@ -80,61 +43,19 @@ add_anchor(struct tls_trust *trust, struct buf *der)
 		data, len, c.subject, c.has_extensions};
 }
 
-/* The base64 text between two boundary lines. */
 static void
-add_block(struct tls_trust *trust, const char *text, size_t len)
+add_blocks(struct tls_trust *trust, const struct buf *content)
 {
-	struct buf compact = {0}, der = {0};
+	struct pem pem = pem_begin(content);
+	struct pem_block block;
 
-	for (size_t i = 0; i < len; i++)
-		if (!strchr(" \t\r\n", text[i]) || !text[i])
-			buf_addc(&compact, text[i]);
-	if (!buf_add_unbase64(&der, buf_text(&compact), compact.len))
-		buf_clear(&der);
-	add_anchor(trust, &der);
-	buf_free(&compact);
-}
+	while (pem_next(&pem, &block)) {
+		struct buf der = {0};
 
-static const char *
-find(const char *from, const char *end, const char *text)
-{
-	return memmem(from, (size_t)(end - from), text, strlen(text));
-}
-
-static bool
-is_certificate(const char *label, size_t len)
-{
-	static const char *const labels[] = {
-		"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"};
-
-	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
-		if (strlen(labels[i]) == len && !memcmp(labels[i], label, len))
-			return true;
-	return false;
-}
-
-/* A block that another BEGIN interrupts is broken, and the other is not. */
-static void
-add_blocks(struct tls_trust *trust, const struct buf *pem)
-{
-	static const char begin[] = "-----BEGIN ";
-	const char *end = pem->data + pem->len, *next = pem->data;
-
-	while ((next = find(next, end, begin))) {
-		const char *label = next + strlen(begin);
-		const char *label_end = find(label, end, "-----");
-		const char *text, *text_end;
-
-		if (!label_end)
-			return;
-		next = text = label_end + strlen("-----");
-		if (!is_certificate(label, (size_t)(label_end - label)))
+		if (!pem_is_certificate(&block))
 			continue;
-		text_end = find(text, end, "-----");
-		if (text_end && find(text_end, end, "-----END ") == text_end)
-			add_block(trust, text, (size_t)(text_end - text));
-		else
-			trust->skipped++;
+		(void)pem_decode(&block, &der); /* what is broken is empty */
+		add_anchor(trust, &der);
 	}
 }
 
@@ -147,12 +68,8 @@ explain_useless(const char *path, const struct buf *pem, size_t skipped,
 		buf_addf(why, "none of the %zu certificates in %s can be used "
 		    "(they must have RSA keys of %d to %d bits, or EC keys)",
 		    skipped, path, RSA_BITS_MIN, RSA_BITS_MAX);
-	else if (pem->len && pem->data[0] == 0x30)
-		buf_addf(why, "%s is binary (DER), but must be PEM; convert it "
-		    "with \"openssl x509 -inform der -in %s\"", path, path);
 	else
-		buf_addf(why, "%s %s; it must hold certificates in PEM form",
-		    path, pem->len ? "holds no certificate" : "is empty");
+		pem_explain(path, pem, why);
 	buf_addf(why, "; %s", advice);
 }
 
@@ -164,14 +81,13 @@ load_file(struct tls_trust *trust, const char *path, const char *advice,
 	size_t count = trust->count, skipped = trust->skipped;
 	struct buf pem = {0};
 
-	if (!read_file(path, &pem)) {
+	if (!pem_read_file(path, &pem)) {
 		buf_addf(why, "cannot read trusted certificates from %s: "
 		    "%s; %s", path, strerror(errno), advice);
 		buf_free(&pem);
 		return false;
 	}
-	if (pem.len)
-		add_blocks(trust, &pem);
+	add_blocks(trust, &pem);
 	if (trust->count == count)
 		explain_useless(path, &pem, trust->skipped - skipped, advice,
 		    why);
@@ -197,10 +113,35 @@ load_usual_place(struct tls_trust *trust, struct buf *why)
 	buf_adds(why, " exists; install ca-certificates, or set tls_ca_file");
 }
 
+static struct tls_trust *
+trust_new(void)
+{
+	struct tls_trust *trust = xcalloc(1, sizeof(*trust));
+
+	trust->session = tls_session_new();
+	return trust;
+}
+
+struct tls_trust *
+tls_trust_pin(const unsigned char fingerprint[TLS_FINGERPRINT_SIZE])
+{
+	struct tls_trust *trust = trust_new();
+
+	trust->pinned = true;
+	memcpy(trust->pin, fingerprint, TLS_FINGERPRINT_SIZE);
+	return trust;
+}
+
+void
+tls_trust_show(struct tls_trust *trust, struct tls_keypair *pair)
+{
+	trust->keypair = pair;
+}
+
 struct tls_trust *
 tls_trust_load(const char *ca_file, struct buf *why)
 {
-	struct tls_trust *trust = xcalloc(1, sizeof(*trust));
+	struct tls_trust *trust = trust_new();
 	const char *named = getenv("SSL_CERT_FILE");
 	struct buf system = {0}, own = {0};
 	bool good = true;
@@ -231,6 +172,8 @@ tls_trust_free(struct tls_trust *trust)
 	for (size_t i = 0; i < trust->count; i++)
 		free(trust->anchors[i].der);
 	free(trust->anchors);
+	tls_keypair_free(trust->keypair);
+	tls_session_free(trust->session);
 	free(trust);
 }
 

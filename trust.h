@@ -6,9 +6,10 @@
 #include <stddef.h>
 
 #include "certificate.h"
+#include "tls.h"
 
-/* What tls.h calls the trusted anchors, for chain.c: certificates as they
- * came, indexed by name. Their keys are decoded when a chain asks for them. */
+/* What tls.h calls the trust in a relay. The anchors are certificates as they
+ * came, indexed by name; their keys are decoded when a chain asks for them. */
 struct anchor {
 	unsigned char *der;
 	size_t len;
@@ -20,6 +21,10 @@ struct tls_trust {
 	struct anchor *anchors;
 	size_t count;
 	size_t skipped; /* certificates that are broken or of no use */
+	bool pinned;    /* no anchors: the leaf has to have this SHA-256 */
+	unsigned char pin[TLS_FINGERPRINT_SIZE];
+	struct tls_keypair *keypair; /* or NULL */
+	struct tls_session *session;
 };
 
 #endif

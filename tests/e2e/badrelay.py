@@ -238,6 +238,8 @@ class Session:
         self.groups = []      # commands that came behind MAIL unasked
         self.login = None     # (mechanism, user, password or True)
         self.helo = None
+        self.resumed = False            # an earlier TLS session
+        self.client_certificate = None  # DER
         self.sni = None
         self.end = ""         # why it ended
         self.ended = threading.Event()
@@ -578,6 +580,8 @@ class Session:
         self.wire.begin_tls(self.relay.tls)
         self.wire.handshake()
         self.sni = self.relay.last_sni
+        self.resumed = self.wire.tls.session_reused
+        self.client_certificate = self.wire.tls.getpeercert(True)
         self.reset_envelope()
         self._buffer = b""
 

@@ -33,6 +33,8 @@
 #define SECRET "hunter2"
 #define B10 "bbbbbbbbbb"
 #define B50 B10 B10 B10 B10 B10
+#define HEX16 "0123456789abcdef"
+#define SHA256 HEX16 HEX16 HEX16 HEX16
 
 /* One configuration from a text and variables, which are copied. */
 struct run {
@@ -207,6 +209,7 @@ test_every_key(void **state)
 	    "tls = implicit\n"
 	    "tls_ca_file = /etc/ca.pem\n"
 	    "tls_name = relay.example\n"
+	    "tls_cert = /etc/client.pem\n"
 	    "auth = cram-md5\n"
 	    "user = me and you\n"
 	    "password_command = pass 'show it' smtp\n"
@@ -257,6 +260,9 @@ test_every_key(void **state)
 	assert_int_equal(u->tls, TLS_MODE_IMPLICIT);
 	assert_string_equal(u->tls_ca_file, "/etc/ca.pem");
 	assert_string_equal(u->tls_name, "relay.example");
+	assert_null(u->tls_fingerprint);
+	assert_string_equal(u->tls_cert, "/etc/client.pem");
+	assert_string_equal(u->tls_key, "/etc/client.pem");
 	assert_int_equal(u->auth, AUTH_CRAM_MD5);
 	assert_string_equal(u->user, "me and you");
 	assert_int_equal(u->password.kind, SECRET_COMMAND);
@@ -467,10 +473,22 @@ static const struct refusal refusals[] = {
 	    "port"},
 	{RELAY "hostname = x\n", "[upstream] hostname: unknown key here; it "
 	    "belongs to [smarthost]"},
-	{RELAY "tls_fingerprint = x\n", "[upstream] tls_fingerprint: not "
-	    "supported by this version"},
-	{RELAY "tls_cert = x\n", "not supported by this version"},
-	{RELAY "tls_key = x\n", "not supported by this version"},
+	{RELAY "tls_fingerprint = x\n", "[upstream] tls_fingerprint = \"x\": "
+	    "is not a SHA-256 of 64 hexadecimal digits"},
+	{RELAY "tls_fingerprint = " B50 "\n", "is not a SHA-256"},
+	{RELAY "tls_fingerprint = " SHA256 "ab\n", "is not a SHA-256"},
+	{RELAY "tls_fingerprint = " SHA256 ":\n", "is not a SHA-256"},
+	{RELAY "tls_fingerprint = :" SHA256 "\n", "is not a SHA-256"},
+	{RELAY "tls_fingerprint = " SHA256 "\ntls_ca_file = /x\n",
+	    "tls_ca_file = \"/x\": tls_fingerprint accepts one certificate"},
+	{RELAY "tls_fingerprint = " SHA256 "\ntls = none\n",
+	    "tls_fingerprint: there is no TLS with tls = none"},
+	{RELAY "tls_cert = x\n", "is neither a path that begins with / nor "
+	    "credential:NAME"},
+	{RELAY "tls_cert = /x\ntls = none\n", "tls_cert: there is no TLS"},
+	{RELAY "tls_key = /x\n", "tls_key = \"/x\": set without tls_cert"},
+	{RELAY "tls_cert = /x\ntls_key = credential:x\n", "tls_key = "
+	    "\"credential:x\": CREDENTIALS_DIRECTORY is not set"},
 	{RELAY "rate = 14/s\n", "not supported by this version"},
 	{RELAY "chunking = off\n", "not supported by this version"},
 	{RELAY "senders = x\n", "not supported by this version"},
@@ -657,11 +675,6 @@ static const struct refusal refusals[] = {
 	{LOGIN "password_file = credential:\n", "not the name of a credential"},
 	{LOGIN "password_file = credential:../x\n", "not the name of a"},
 	{LOGIN "password_file = credential:a/b\n", "not the name of a"},
-	{NAMED "[upstream]\nhost = 192.0.2.1\n", "[upstream] host = \"192.0.2."
-	    "1\": a certificate is checked by name, not by address; write "
-	    "tls_name"},
-	{NAMED "[upstream]\nhost = [::1]\n", "a certificate is checked by "
-	    "name"},
 	{NAMED "[upstream]\nprovider = capture\n", "[upstream] directory: not "
 	    "set; provider = capture needs one"},
 	{NAMED "[upstream]\nprovider = capture\ndirectory = /x\nhost = h\n",
@@ -762,6 +775,30 @@ test_warnings(void **state)
 	}
 }
 
+static void
+test_fingerprint(void **state)
+{
+	static const char *const texts[] = {
+		SHA256,
+		"01:23:45:67:89:AB:CD:EF:01:23:45:67:89:ab:cd:ef:"
+		"01:23:45:67:89:ab:cd:ef:01:23:45:67:89:ab:cd:ef",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		char *text = xasprintf(RELAY "tls_fingerprint = %s\n",
+		    texts[i]);
+		struct run run = run_good(text, NULL);
+		const char *bytes = run.config.upstreams[0].tls_fingerprint;
+
+		for (int at = 0; at < 32; at += 8)
+			assert_memory_equal(bytes + at,
+			    "\x01\x23\x45\x67\x89\xab\xcd\xef", 8);
+		run_end(&run);
+		free(text);
+	}
+}
+
 struct host_case {
 	const char *lines, *host, *name;
 	uint16_t port;
@@ -785,6 +822,9 @@ static const struct host_case host_cases[] = {
 	{"host = a\nport = 25", "a", "a", 25, TLS_MODE_STARTTLS},
 	{"host = 192.0.2.1\ntls_name = a.example.", "192.0.2.1", "a.example",
 	    587, TLS_MODE_STARTTLS},
+	{"host = 192.0.2.1", "192.0.2.1", "192.0.2.1", 587,
+	    TLS_MODE_STARTTLS},
+	{"host = [::1]", "::1", "::1", 587, TLS_MODE_STARTTLS},
 	{"host = [::1]\ntls = none", "::1", "::1", 25, TLS_MODE_NONE},
 	{"host = 2001:db8::1\ntls_name = a", "2001:db8::1", "a", 587,
 	    TLS_MODE_STARTTLS},
@@ -1588,6 +1628,7 @@ main(void)
 		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_warnings),
+		cmocka_unit_test(test_fingerprint),
 		cmocka_unit_test(test_queue_keys),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_preset),
