@@ -44,7 +44,7 @@ add_certificates(struct tls_keypair *pair, const struct buf *content)
 	while (pem_next(&pem, &block)) {
 		if (!pem_is_certificate(&block))
 			continue;
-		if (count == CHAIN_MAX || !pem_decode(&block, &pair->der))
+		if (count == CHAIN_MAX || !pem_decode(&pem, &block, &pair->der))
 			return false;
 		ends[count++] = pair->der.len;
 	}
@@ -129,7 +129,8 @@ holds(struct bytes text, const char *word)
 
 /* NULL, or what is wrong with the key in the block. */
 static const char *
-decode_key(struct tls_keypair *pair, const struct pem_block *block)
+decode_key(struct tls_keypair *pair, const struct pem *pem,
+    const struct pem_block *block)
 {
 	struct buf der = {0};
 	const char *fault = NULL;
@@ -138,7 +139,7 @@ decode_key(struct tls_keypair *pair, const struct pem_block *block)
 	    holds(block->text, "ENCRYPTED"))
 		return "is protected by a passphrase, which nobody is there "
 		    "to type; write it without one, as \"openssl pkey\" does";
-	if (!pem_decode(block, &der))
+	if (!pem_decode(pem, block, &der))
 		fault = "is broken; write it anew";
 	else
 		br_skey_decoder_push(&pair->key, der.data, der.len);
@@ -157,7 +158,7 @@ find_key(struct tls_keypair *pair, const struct buf *content)
 	br_skey_decoder_init(&pair->key);
 	while (pem_next(&pem, &block))
 		if (pem_label_ends(&block, "PRIVATE KEY"))
-			return decode_key(pair, &block);
+			return decode_key(pair, &pem, &block);
 	return "is not there; the file must hold it in PEM form, "
 	    "\"-----BEGIN PRIVATE KEY-----\"";
 }

@@ -15,11 +15,13 @@ struct buf;
  *
  *     struct pem pem = pem_begin(&content);
  *     while (pem_next(&pem, &block))
- *             if (pem_is_certificate(&block) && pem_decode(&block, &der))
+ *             if (pem_is_certificate(&block) &&
+ *                 pem_decode(&pem, &block, &der))
  *                     ...
  */
 struct pem {
 	const char *at, *end;
+	unsigned char digits[128];
 };
 
 /* Points into the content. One without its END line has an empty text. */
@@ -41,7 +43,8 @@ bool pem_label_ends(const struct pem_block *, const char *);
 
 /* Appends what it holds to der, which leaves no copies behind if it is empty
  * before; false, and nothing, if it is broken. */
-bool pem_decode(const struct pem_block *, struct buf *der);
+bool pem_decode(const struct pem *, const struct pem_block *,
+    struct buf *der);
 
 /* Appends half a sentence on a file in which there is no certificate: that it
  * is empty, or DER, or something else. */
