@@ -203,11 +203,11 @@ store(struct drop *d, struct message *m)
 static bool
 judge(struct drop *d, struct message *m)
 {
-	const struct config *config = d->collector->queue->config;
 	const char *fault = m->fault;
 
-	if (!fault && m->recipient_count > config->listen.max_recipients)
-		fault = "550 5.5.3 More recipients than max_recipients";
+	if (!fault && m->recipient_count >
+		queue_recipient_limit(d->collector->queue, m, true))
+		fault = "550 5.5.3 More recipients than one message may have";
 	if (!fault)
 		return store(d, m);
 	if (fault[0] == '4')

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -151,26 +152,69 @@ drop_duplicates(struct message *m)
 	free(sorted);
 }
 
+static const char *const recipient_fields[] = {"To", "Cc", "Bcc"};
+static const char *const resent_fields[] = {
+	"Resent-To", "Resent-Cc", "Resent-Bcc"};
+/* Of which a block of Resent- fields has one each. */
+static const char *const single_fields[] = {
+	"Resent-Date", "Resent-From", "Resent-Message-ID"};
+
+/* Whether it is one of these three; then a bit for which. */
+static unsigned
+is_one_of(const struct field *field, const char *const *names)
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (field_is(field, names[i]))
+			return 1u << i;
+	return 0;
+}
+
+/* Finds the first block of Resent- fields that names recipients: who resends a
+ * message puts his block on top of others (RFC 5322 section 3.6.6). A block
+ * ends at another field, or where one comes again that it has once. False if
+ * there is none. */
+static bool
+find_resent_block(const struct buf *header, size_t *from, size_t *to)
+{
+	struct field field;
+	unsigned seen = 0;
+	bool named = false;
+
+	*from = *to = 0;
+	while (header_next(buf_text(header), header->len, to, &field)) {
+		bool resent = !strncasecmp(field.start, "Resent-", 7);
+		unsigned single = is_one_of(&field, single_fields);
+
+		if ((!resent || single & seen) && named) {
+			*to = (size_t)(field.start - header->data);
+			break;
+		}
+		if (!resent || single & seen) {
+			*from = (size_t)(field.start - header->data);
+			seen = 0;
+		}
+		seen |= single;
+		named = named || is_one_of(&field, resent_fields);
+	}
+	return named;
+}
+
 /* -t: the recipients are in the header; with Resent- fields, in those. */
 static size_t
 extract_recipients(struct draft *d)
 {
-	static const char *const plain[] = {"To", "Cc", "Bcc"};
-	static const char *const resent[] = {
-		"Resent-To", "Resent-Cc", "Resent-Bcc"};
 	const struct buf *header = &d->message->header;
-	const char *const *names = plain;
-	size_t at = 0, broken = 0;
+	size_t at = 0, end = header->len, broken = 0;
+	bool resent = find_resent_block(header, &at, &end);
 	struct field field;
 
-	for (size_t i = 0; i < 3; i++)
-		if (header_count(buf_text(header), header->len, resent[i]))
-			names = resent;
-	while (header_next(buf_text(header), header->len, &at, &field))
-		for (size_t i = 0; i < 3; i++)
-			if (field_is(&field, names[i]))
-				broken += address_list(field.value,
-				    field.value_len, found_recipient, d);
+	if (!resent)
+		at = 0, end = header->len;
+	while (header_next(buf_text(header), end, &at, &field))
+		if (is_one_of(&field, resent ? resent_fields
+					     : recipient_fields))
+			broken += address_list(field.value, field.value_len,
+			    found_recipient, d);
 	return broken;
 }
 
@@ -307,12 +351,40 @@ read_stdin(struct draft *d, struct data_reader *reader)
 	return got == 0;
 }
 
+/* Reads the content of the message from stdin. */
+static int
+read_message(struct draft *d)
+{
+	struct data_reader reader;
+	const char *fault;
+
+	data_start(&reader, d->options->dot_is_content ? DATA_FROM_STDIN_RAW
+						      : DATA_FROM_STDIN);
+	if (!read_stdin(d, &reader))
+		return EX_IOERR;
+	fault = message_finish(d->message, &reader);
+	if (!fault)
+		return EX_OK;
+	buf_addf(&d->why, "the message is refused: %s", fault);
+	return fault[0] == '4' ? EX_TEMPFAIL : EX_DATAERR;
+}
+
+int
+compose_recipients(struct draft *d)
+{
+	int status = EX_OK;
+
+	d->message = message_new(NULL, UINT64_MAX);
+	message_set_sender(d->message, "");
+	if (d->options->extract)
+		status = read_message(d);
+	return status == EX_OK ? collect_recipients(d) : status;
+}
+
 int
 compose(struct draft *d)
 {
-	struct data_reader reader;
 	struct buf from = {0};
-	const char *fault;
 	int status;
 
 	compose_add_user(&d->user);
@@ -322,16 +394,9 @@ compose(struct draft *d)
 		return status;
 	if (!set_sender(d))
 		return EX_DATAERR;
-	data_start(&reader, d->options->dot_is_content ? DATA_FROM_STDIN_RAW
-						      : DATA_FROM_STDIN);
-	if (!read_stdin(d, &reader))
-		return EX_IOERR;
-	fault = message_finish(d->message, &reader);
-	if (fault) {
-		buf_addf(&d->why, "the message is refused: %s", fault);
-		return fault[0] == '4' ? EX_TEMPFAIL : EX_DATAERR;
-	}
-	status = collect_recipients(d);
+	status = read_message(d);
+	if (status == EX_OK)
+		status = collect_recipients(d);
 	if (status != EX_OK)
 		return status;
 	make_from(d, &from);

@@ -24,6 +24,9 @@ void compose_add_user(struct buf *);
 /* Reads stdin to its end into a complete message with its envelope. EX_OK, or
  * the exit status, with a sentence in why. */
 int compose(struct draft *);
+
+/* The same for the recipients alone; stdin is read only with -t. */
+int compose_recipients(struct draft *);
 void compose_free(struct draft *);
 
 #endif

@@ -61,7 +61,7 @@ read_all(int fd, char *data, size_t *len)
 
 /* What is wrong with the file, or NULL. */
 static const char *
-read_file(int fd, char *data, size_t *len, bool *is_public)
+read_file(int fd, char *data, size_t *len, struct draft *draft)
 {
 	struct stat st;
 	int error;
@@ -70,13 +70,17 @@ read_file(int fd, char *data, size_t *len, bool *is_public)
 		return strerror(errno);
 	if (!S_ISREG(st.st_mode))
 		return "not a regular file";
+	if (draft->from_root &&
+	    (st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH)))
+		return "-C takes a file that is root's and that nobody else "
+		       "may write; for another: smarthost -c FILE sendmail";
 	error = read_all(fd, data, len);
 	if (error)
 		return strerror(error);
 	if (*len > FILE_MAX)
 		return "larger than 1 MB";
 	/* Whoever is in a container with process 1 may see it all anyway. */
-	*is_public = (st.st_mode & S_IROTH) && getpid() != 1;
+	draft->is_public = (st.st_mode & S_IROTH) && getpid() != 1;
 	return NULL;
 }
 
@@ -87,7 +91,7 @@ load_file(struct draft *draft, struct config *config)
 	size_t len = 0;
 	int fd = open(draft->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
 	    O_NOCTTY);
-	const char *fault = read_file(fd, data, &len, &draft->is_public);
+	const char *fault = read_file(fd, data, &len, draft);
 	bool good = !fault && build(draft, config, data, len);
 
 	if (fault)
@@ -104,8 +108,15 @@ bool
 config_load(struct config *config, const char *path, char **environment,
     struct buf *error)
 {
-	struct draft draft = {
-		.file = path, .environment = environment, .error = error};
+	return config_load_from(config, path, environment, error, false);
+}
+
+bool
+config_load_from(struct config *config, const char *path, char **environment,
+    struct buf *error, bool from_root)
+{
+	struct draft draft = {.file = path, .environment = environment,
+		.error = error, .from_root = from_root};
 
 	*config = (struct config){0};
 	if (path)

@@ -139,6 +139,12 @@ struct config {
 bool config_load(struct config *, const char *path, char **environment,
     struct buf *error);
 
+/* The same, and with from_root only of a file that is root's and that nobody
+ * else may write: for a name that a hostile caller may have given, as what it
+ * says can run a command. */
+bool config_load_from(struct config *, const char *path, char **environment,
+    struct buf *error, bool from_root);
+
 /* As config_load(), from text instead of a file, for tests and the fuzzer;
  * name stands for the file in errors, and text may be NULL if len is 0. */
 bool config_parse(struct config *, const char *name, const char *text,

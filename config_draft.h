@@ -44,6 +44,7 @@ struct draft {
 	struct config *config;
 	const char *file;         /* its name in sentences */
 	bool is_public;           /* others can read the file */
+	bool from_root;           /* nobody else may have written it */
 	char **environment;       /* may be NULL */
 	struct buf *error;
 	unsigned complaints;

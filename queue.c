@@ -134,10 +134,13 @@ queue_make_file(struct queue *q, struct message *m, uint64_t *base)
 }
 
 unsigned
-queue_recipient_limit(const struct queue *q, const struct message *m)
+queue_recipient_limit(const struct queue *q, const struct message *m,
+    bool local)
 {
 	unsigned limit = q->config->listen.max_recipients;
 
+	if (local && !m->direct_only && limit < QUEUE_LOCAL_RECIPIENTS)
+		return QUEUE_LOCAL_RECIPIENTS;
 	for (size_t i = 0; m->direct_only && i < q->config->upstream_count; i++)
 		if (q->config->upstreams[i].recipients_per_message < limit)
 			limit = q->config->upstreams[i].recipients_per_message;

@@ -60,9 +60,14 @@ enum queue_room queue_room(struct queue *, uint64_t size);
  * *base, where the body belongs, or -1 with errno set. */
 int queue_make_file(struct queue *, struct message *, uint64_t *base);
 
+/* How many recipients a program of this host may give to a message that can be
+ * kept, whatever max_recipients says to others. */
+enum { QUEUE_LOCAL_RECIPIENTS = 10000 };
+
 /* How many recipients the message may have: if it is direct_only, what one
  * transaction carries. */
-unsigned queue_recipient_limit(const struct queue *, const struct message *);
+unsigned queue_recipient_limit(const struct queue *, const struct message *,
+    bool local);
 
 /* The memory that waiting messages share. */
 struct body_budget *queue_budget(struct queue *);

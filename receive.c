@@ -26,26 +26,35 @@ add_helo(struct buf *out, const char *helo)
 				strchr("-._:[]", *helo) ? *helo : '?');
 }
 
-/* Gives the header what is missing, and the Received field; once. */
 static void
-complete_message(struct session *s)
+add_received(struct session *s)
 {
 	struct message *m = s->message;
 	struct buf from = {0};
 	struct origin origin = {.protocol = m->utf8 ? "UTF8SMTP"
 		: s->extended ? "ESMTP" : "SMTP"};
+
+	add_helo(&from, s->helo);
+	buf_addf(&from, " (%s)", s->client->name);
+	origin.from = from.data;
+	message_add_received(m, &origin, s->config->hostname);
+	buf_free(&from);
+}
+
+/* Gives the header what is missing, and the Received field; once. */
+static void
+complete_message(struct session *s)
+{
+	struct message *m = s->message;
 	size_t before = m->header.len;
 
 	if (s->completed)
 		return;
-	add_helo(&from, s->helo);
-	buf_addf(&from, " (%s)", s->client->name);
-	origin.from = from.data;
 	message_complete(m, s->config->hostname, NULL);
-	message_add_received(m, &origin, s->config->hostname);
+	if (s->queue)
+		add_received(s);
 	m->limit = m->limit + m->header.len - before; /* may be shorter */
 	s->completed = true;
-	buf_free(&from);
 }
 
 /* The body is too large for the memory. */
@@ -67,7 +76,8 @@ take_or_null(struct buf *b)
 void
 receive_start(struct session *s, struct command *c)
 {
-	enum queue_room room = queue_room(s->queue, c->size);
+	enum queue_room room = s->queue ? queue_room(s->queue, c->size)
+					: ROOM_KEEP;
 	struct message *m;
 
 	if (room == ROOM_NONE) {
@@ -75,14 +85,15 @@ receive_start(struct session *s, struct command *c)
 			       "again later");
 		return;
 	}
-	m = message_new(queue_budget(s->queue), c->max_message);
+	m = message_new(s->queue ? queue_budget(s->queue) : NULL,
+	    c->max_message);
 	message_set_sender(m, buf_text(&c->mailbox));
 	m->utf8 = c->utf8;
 	m->returns = c->returns;
 	m->envelope_id = take_or_null(&c->envelope_id);
 	m->owner = s->client->uid;
 	m->direct_only = room == ROOM_DIRECT;
-	if (room == ROOM_KEEP) {
+	if (room == ROOM_KEEP && s->queue) {
 		m->body.make_file = make_file;
 		m->body.context = s;
 	}
@@ -131,7 +142,7 @@ receive(struct session *s, struct data_reader *reader)
 
 /* Hands the message over and turns the verdict into the reply. */
 static void
-submit(struct session *s)
+submit_to_queue(struct session *s)
 {
 	struct message *m = s->message;
 	uint64_t size = message_size(m);
@@ -152,6 +163,20 @@ submit(struct session *s)
 	buf_free(&recipients);
 	buf_free(&sender);
 	buf_free(&id);
+}
+
+static void
+submit(struct session *s)
+{
+	struct message *m = s->message;
+
+	if (s->queue) {
+		submit_to_queue(s);
+		return;
+	}
+	s->message = NULL;
+	buf_clear(&s->reply);
+	s->client->submit(s->client->context, m, &s->reply);
 }
 
 static void

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Be sendmail: the whole message is here, in memory or in a nameless file,
- * before anybody is bothered with it. Nothing here needs a privilege.
+ * Be sendmail, in each of its modes. A whole message is here, in memory or in
+ * a nameless file, before anybody is bothered with it. Nothing here needs a
+ * privilege.
  */
 #include "sendmail.h"
 
@@ -12,13 +13,18 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "address.h"
+#include "console.h"
+#include "daemon.h"
+#include "message.h"
 #include "queue_command.h"
 #include "ways.h"
 
 static int
 complain(const struct job *j, int status)
 {
-	fprintf(stderr, "sendmail: %s\n", buf_text(&j->draft.why));
+	if (!j->options.quiet)
+		fprintf(stderr, "sendmail: %s\n", buf_text(&j->draft.why));
 	return status;
 }
 
@@ -32,6 +38,73 @@ deliver(struct job *j)
 	return status == EX_OK ? EX_OK : complain(j, status);
 }
 
+static int
+hold_session(struct job *j)
+{
+	int status = console_session(j);
+
+	if (status == EX_OK)
+		return status;
+	if (!j->draft.why.len)
+		buf_adds(&j->draft.why, "the SMTP session of -bs ended in the "
+		    "middle, or with commands that were refused; what had no "
+		    "250 is not sent");
+	return complain(j, status);
+}
+
+static void
+add_way(const struct job *j, struct buf *out)
+{
+	const char *socket = ways_socket(j);
+	const struct upstream *u = j->setup.config.upstreams;
+
+	if (socket && access(socket, W_OK) == 0)
+		buf_addf(out, ": by the daemon at %s", socket);
+	if (j->configured && u->host)
+		buf_addf(out, "%s relay %s port %u", out->len ? "," : ":",
+		    u->host, (unsigned)u->port);
+	else if (j->configured)
+		buf_addf(out, "%s as a file in %s", out->len ? "," : ":",
+		    u->directory);
+}
+
+/* Where each recipient's mail would go; nothing is sent. */
+static int
+verify(struct job *j)
+{
+	int status = compose_recipients(&j->draft);
+	const struct message *m = j->draft.message;
+	const char *domain = j->setup.config.identity.domain;
+	struct buf way = {0};
+
+	if (!domain)
+		domain = j->draft.hostname;
+	if (status != EX_OK)
+		return complain(j, status);
+	add_way(j, &way);
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		const char *address = m->recipients[i].address;
+		bool bare = !address_is_qualified(address);
+
+		printf("%s%s%s... deliverable%s\n", address, bare ? "@" : "",
+		    bare ? domain : "", buf_text(&way));
+	}
+	buf_free(&way);
+	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
+/* As init scripts call it, with the system's configuration: one that the
+ * command line names could make anybody's command run. */
+static int
+serve(struct job *j, const char *config)
+{
+	if (!j->options.config)
+		return daemon_run(config);
+	buf_adds(&j->draft.why, "-bd takes no -C; the daemon with another "
+	    "configuration is smarthost -c FILE run");
+	return complain(j, EX_USAGE);
+}
+
 /* Reads what can be read: a caller without access to the configuration has
  * the daemon. */
 static void
@@ -41,7 +114,9 @@ configure(struct job *j, const char *option)
 	    j->options.config ? j->options.config : option);
 
 	j->uid = getuid();
-	j->configured = setup_read(&j->setup, path, &j->config_error);
+	j->configured = j->options.config
+		? setup_read_option(&j->setup, path, &j->config_error)
+		: setup_read(&j->setup, path, &j->config_error);
 	j->daemon_may_read = geteuid() != 0 && !j->options.config &&
 	    (j->configured ||
 		(path && access(path, R_OK) != 0 && errno == EACCES));
@@ -62,6 +137,11 @@ run_mode(struct job *j)
 		.why = buf_text(&j->config_error),
 	};
 
+	if (j->options.config && !j->configured) {
+		buf_add(&j->draft.why, buf_text(&j->config_error),
+		    strcspn(buf_text(&j->config_error), "\n"));
+		return complain(j, EX_CONFIG);
+	}
 	switch (j->options.mode) {
 	case MODE_DELIVER:
 		return deliver(j);
@@ -71,6 +151,10 @@ run_mode(struct job *j)
 		return queue_command_run(&place, j->options.queue_id);
 	case MODE_ALIASES:
 		return EX_OK;
+	case MODE_SESSION:
+		return hold_session(j);
+	case MODE_VERIFY:
+		return verify(j);
 	default:
 		buf_addf(&j->draft.why,
 		    "-b%c is not supported by this version",
@@ -86,11 +170,16 @@ sendmail_main(int argc, char **argv, const char *config)
 	const char *bad = NULL;
 	int status;
 
-	if (sendmail_options(&j.options, argc, argv, &bad)) {
+	if (sendmail_options(&j.options, argc, argv, &bad) &&
+	    j.options.mode == MODE_DAEMON) {
+		status = serve(&j, config);
+	} else if (!bad) {
 		configure(&j, config);
 		status = run_mode(&j);
 	} else {
-		buf_addf(&j.draft.why, "the option %.20s needs a value", bad);
+		buf_addf(&j.draft.why, bad[1] == '-'
+			? "%.20s is no option of sendmail"
+			: "the option %.20s needs a value", bad);
 		status = complain(&j, EX_USAGE);
 	}
 	compose_free(&j.draft);

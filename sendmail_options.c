@@ -18,9 +18,9 @@ enum value {
 static enum value
 value_of(char option)
 {
-	if (strchr("fFrCBNRVhLXOopAbe", option))
+	if (strchr("fFrCBNRVhLXOopAbeMDaSHw", option))
 		return DEMANDED;
-	return strchr("dqM", option) ? JOINED : FLAG;
+	return strchr("dqQ", option) ? JOINED : FLAG;
 }
 
 static enum sendmail_mode
@@ -34,6 +34,13 @@ mode_of(char letter)
 		return MODE_QUEUE_LIST;
 	case 'i':
 		return MODE_ALIASES;
+	case 's':
+		return MODE_SESSION;
+	case 'v':
+		return MODE_VERIFY;
+	case 'd':
+	case 'D':
+		return MODE_DAEMON;
 	default:
 		return MODE_UNSUPPORTED;
 	}
@@ -50,6 +57,18 @@ set_flag(struct sendmail_options *o, char option)
 		o->verbose = true;
 	else if (option == 'I')
 		o->mode = MODE_ALIASES;
+}
+
+/* -o is followed by a letter and that one's value. */
+static void
+set_setting(struct sendmail_options *o, const char *value)
+{
+	if (strcmp(value, "i") == 0)
+		o->dot_is_content = true;
+	else if (value[0] == 'd')
+		o->queue_only = value[1] == 'q' || value[1] == 'd';
+	else if (value[0] == 'e')
+		o->quiet = value[1] == 'q';
 }
 
 static void
@@ -80,12 +99,14 @@ set_value(struct sendmail_options *o, char option, const char *value)
 		o->unsupported = *value;
 		break;
 	case 'q':
-		o->mode = MODE_QUEUE_RUN;
+		o->queue_run = true;
 		o->queue_id = *value == 'I' ? value + 1 : NULL;
 		break;
 	case 'o':
-		if (strcmp(value, "i") == 0)
-			o->dot_is_content = true;
+		set_setting(o, value);
+		break;
+	case 'e':
+		o->quiet = *value == 'q';
 		break;
 	default:
 		break;
@@ -96,6 +117,8 @@ set_value(struct sendmail_options *o, char option, const char *value)
 static int
 read_word(struct sendmail_options *o, char *word, char *next)
 {
+	if (word[1] == '-') /* no sendmail has words, such as --help */
+		return -1;
 	for (char *option = word + 1; *option; option++) {
 		enum value kind = value_of(*option);
 
@@ -151,5 +174,9 @@ sendmail_options(struct sendmail_options *o, int argc, char **argv,
 	}
 	o->recipients = argv + i;
 	o->recipient_count = (size_t)(argc - i);
+	/* -q beside a message to send must not have it lost. */
+	if (o->queue_run && o->mode == MODE_DELIVER && !o->extract &&
+	    !o->recipient_count)
+		o->mode = MODE_QUEUE_RUN;
 	return true;
 }

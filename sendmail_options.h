@@ -10,7 +10,10 @@ enum sendmail_mode {
 	MODE_QUEUE_LIST,  /* -bp, mailq */
 	MODE_ALIASES,     /* -bi, -I, newaliases */
 	MODE_QUEUE_RUN,   /* -q */
-	MODE_UNSUPPORTED, /* -bs -bv -bd -bt: not by this version */
+	MODE_SESSION,     /* -bs */
+	MODE_VERIFY,      /* -bv */
+	MODE_DAEMON,      /* -bd, -bD */
+	MODE_UNSUPPORTED, /* -bt and other letters */
 };
 
 /* What the command line asks for. The strings are those of argv. */
@@ -28,13 +31,17 @@ struct sendmail_options {
 	bool extract;            /* -t */
 	bool dot_is_content;     /* -i, -oi */
 	bool verbose;            /* -v */
+	bool queue_run;          /* -q, which a message to send overrides */
+	bool queue_only;         /* -odq, -odd: no attempt now */
+	bool quiet;              /* -oeq: only the exit status */
 	char **recipients;       /* the rest of argv */
 	size_t recipient_count;
 };
 
 /* Reads the command line as sendmail has done for forty years: values joined
  * or apart, letters bundled, unknown -o and -O settings ignored. False with
- * the option at fault. Nothing here opens a file or runs a command. */
+ * the option at fault: it lacks its value, or begins with two dashes. Nothing
+ * here opens a file or runs a command. */
 bool sendmail_options(struct sendmail_options *, int argc, char **argv,
     const char **bad);
 

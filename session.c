@@ -50,9 +50,10 @@ static void
 offer(struct session *s)
 {
 	buf_addf(&s->reply, "250-PIPELINING\r\n250-SIZE %llu\r\n"
-	    "250-8BITMIME\r\n250-SMTPUTF8\r\n%s250 ENHANCEDSTATUSCODES",
+	    "250-8BITMIME\r\n250-SMTPUTF8\r\n%s%s250 ENHANCEDSTATUSCODES",
 	    (unsigned long long)s->config->listen.max_message,
-	    has_spool(s) ? "250-DSN\r\n250-ETRN\r\n" : "");
+	    has_spool(s) ? "250-DSN\r\n" : "",
+	    has_spool(s) && s->queue ? "250-ETRN\r\n" : "");
 }
 
 static void
@@ -115,6 +116,15 @@ verb_mail(struct session *s, const char *arguments)
 	command_free(&c);
 }
 
+/* How many recipients this message may have. */
+static unsigned
+recipient_limit(const struct session *s)
+{
+	return s->queue ? queue_recipient_limit(s->queue, s->message,
+			      s->client->local)
+			: QUEUE_LOCAL_RECIPIENTS;
+}
+
 static void
 verb_rcpt(struct session *s, const char *arguments)
 {
@@ -124,8 +134,7 @@ verb_rcpt(struct session *s, const char *arguments)
 
 	if (!s->message)
 		session_say(s, "503 5.5.1 Say MAIL FROM first");
-	else if (s->message->recipient_count >=
-	    queue_recipient_limit(s->queue, s->message))
+	else if (s->message->recipient_count >= recipient_limit(s))
 		session_say(s, "452 4.5.3 Too many recipients for one message");
 	else if ((refusal = command_rcpt(&c, arguments)))
 		session_say(s, refusal);
@@ -180,7 +189,7 @@ static void
 verb_etrn(struct session *s, const char *arguments)
 {
 	s->junk++;
-	if (!has_spool(s)) {
+	if (!has_spool(s) || !s->queue) {
 		session_say(s, "502 5.5.1 There is no queue here");
 	} else if (!s->client->may_relay) {
 		session_say(s, no_relay);
@@ -208,7 +217,7 @@ static void
 verb_quit(struct session *s, const char *arguments)
 {
 	(void)arguments;
-	s->over = true;
+	s->over = s->quit = true;
 	session_say(s, "221 2.0.0 Bye");
 }
 
@@ -219,7 +228,10 @@ verb_xqueue(struct session *s, const char *arguments)
 		.config = s->config, .queue = s->queue};
 
 	s->junk++;
-	xqueue_run(&x, arguments, &s->reply);
+	if (s->queue)
+		xqueue_run(&x, arguments, &s->reply);
+	else
+		session_say(s, "502 5.5.1 There is no queue here");
 }
 
 /* Another protocol's opening line: whatever follows it was not meant as SMTP,
@@ -361,21 +373,28 @@ write_reply(struct session *s)
 	conn_printf(s->conn, "%s\r\n", s->reply.data);
 }
 
-void
+bool
 session_run(struct conn *c, const struct client *client,
     const struct config *config, struct queue *queue)
 {
 	struct session s = {.conn = c, .client = client, .config = config,
 		.queue = queue};
 	struct buf line = {0};
+	bool good;
 
 	conn_printf(c, "220 %s ESMTP smarthost\r\n", config->hostname);
 	while (!s.over && next_command(&s, &line)) {
 		count_errors(&s);
 		write_reply(&s);
-		if (s.receiving && !s.over && receive_message(&s))
+		if (!s.receiving || s.over)
+			continue;
+		if (receive_message(&s))
 			write_reply(&s);
+		else
+			s.errors++;
 	}
+	good = s.quit || (!s.over && !s.errors && !s.message &&
+	    !conn_timed_out(c) && !conn_stopped(c));
 	conn_flush(c);
 	conn_farewell(c, conn_stopped(c) ? "421 4.3.2 smarthost is stopping"
 					 : "421 4.4.2 Timed out");
@@ -383,4 +402,5 @@ session_run(struct conn *c, const struct client *client,
 	free(s.helo);
 	buf_free(&s.reply);
 	buf_free(&line);
+	return good;
 }

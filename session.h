@@ -5,8 +5,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct buf;
 struct config;
 struct conn;
+struct message;
 struct queue;
 
 /* Who is at the other end of a session. */
@@ -16,13 +18,19 @@ struct client {
 	bool may_relay;
 	bool local;      /* it came by a unix socket, */
 	bool controls;   /* the one that is for administrators */
+	/* Where there is no queue: takes over the message and appends the
+	 * reply. Date, Message-ID and From are there; its envelope is as the
+	 * client has said it, and a Received field is not yet in it. */
+	void (*submit)(void *context, struct message *, struct buf *reply);
+	void *context;
 };
 
 /* Runs one SMTP server conversation to its end: greeting, commands, and each
- * message to the queue and its verdict back. The connection is closed by the
- * caller. Returns when the client quits, vanishes, is timed out or thrown
- * out, or the process stops. */
-void session_run(struct conn *, const struct client *, const struct config *,
+ * message to the queue, or, if that is NULL, to the client's submit(), and its
+ * verdict back. The connection is closed by the caller. Returns when the client
+ * quits, vanishes, is timed out or thrown out, or the process stops; whether
+ * it was a good end, by QUIT, or between two messages without an error. */
+bool session_run(struct conn *, const struct client *, const struct config *,
     struct queue *);
 
 #endif

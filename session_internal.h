@@ -27,6 +27,7 @@ struct session {
 	bool completed;          /* its header has got what it needs */
 	bool receiving;          /* 354 was the reply */
 	bool over;
+	bool quit;               /* the client has said so */
 	unsigned errors;
 	unsigned junk;
 	struct buf reply;        /* to the current command, without CRLF */

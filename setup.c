@@ -56,6 +56,13 @@ setup_read(struct setup *s, const char *path, struct buf *why)
 }
 
 bool
+setup_read_option(struct setup *s, const char *path, struct buf *why)
+{
+	*s = (struct setup){0};
+	return config_load_from(&s->config, path, environ, why, true);
+}
+
+bool
 setup_find_user(const char *name, uid_t *uid, gid_t *gid, struct buf *why)
 {
 	struct passwd user, *found = NULL;

@@ -25,6 +25,10 @@ const char *setup_config_path(const char *option);
  * exit status is then EX_CONFIG. */
 bool setup_read(struct setup *, const char *path, struct buf *why);
 
+/* The same for the file that -C names among the options of sendmail, which
+ * has to be root's. */
+bool setup_read_option(struct setup *, const char *path, struct buf *why);
+
 /* Looks up the user that is to run the daemon. False with a sentence if there
  * is none of that name. */
 bool setup_find_user(const char *name, uid_t *, gid_t *, struct buf *why);

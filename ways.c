@@ -113,6 +113,8 @@ offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
 	if (v.outcome == HOLD && v.code >= 500 && v.stage >= STAGE_MAIL)
 		v.outcome = NEVER;
 	*status = verdict_status(&v);
+	j->verdict = v;
+	j->by_daemon = true;
 	if (*status != EX_OK)
 		explain(j, "the daemon", &v);
 	else
@@ -123,8 +125,8 @@ offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
 /* The socket of the daemon, or NULL when there is to be none: named by the
  * environment, by the configuration if the caller may read it, or the usual
  * one. -C means this process and that file. */
-static const char *
-daemon_socket(const struct job *j)
+const char *
+ways_socket(const struct job *j)
 {
 	const char *named = getenv("SMARTHOST_LISTEN_SOCKET");
 
@@ -141,7 +143,7 @@ static bool
 to_daemon(struct job *j, int *status)
 {
 	int64_t patience = clock_now() + GREETING_PATIENCE_MS;
-	const char *path = daemon_socket(j);
+	const char *path = ways_socket(j);
 	struct conn *c;
 
 	if (!path)
@@ -193,14 +195,20 @@ complete(struct job *j)
 	buf_free(&from);
 }
 
+/* Once, though a session has many messages. */
 static bool
 prepare(struct job *j, struct buf *why)
 {
+	if (j->prepared)
+		return true;
 	log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
 					       : LOG_TO_NOWHERE,
 	    LOG_AS_TEXT, j->setup.config.log_level);
 	setup_forbid_core_files();
-	return setup_prepare(&j->setup, why);
+	j->prepared = setup_prepare(&j->setup, why);
+	if (j->prepared)
+		setup_relays(&j->setup, -1, j->options.verbose);
+	return j->prepared;
 }
 
 /* Makes one attempt from this process; with a spool, what the relay does not
@@ -214,11 +222,12 @@ attempt(struct job *j, struct spool *spool)
 	struct queue *q;
 
 	memcpy(id, j->draft.message->id, sizeof(id));
-	setup_relays(&j->setup, -1, j->options.verbose);
 	q = queue_new(&j->setup.config, j->setup.relays, spool, true);
 	queue_submit(q, j->draft.message, &v);
 	j->draft.message = NULL;
 	queue_free(q);
+	j->verdict = v;
+	j->by_daemon = false;
 	if (verdict_status(&v) != EX_OK)
 		explain(j, "the relay", &v);
 	if (v.kept && v.outcome != SENT) {
@@ -278,7 +287,7 @@ use_spool(struct job *j, struct spool *spool, int *status)
 	    !spool_has_room(spool, message_size(j->draft.message) + spare(j)))
 		return false;
 	complete(j);
-	if (owned)
+	if (owned || j->options.queue_only)
 		taken = store(j, spool);
 	else if (prepare(j, &why))
 		own_status = attempt(j, spool);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "compose.h"
+#include "reply.h"
 #include "sendmail_options.h"
 #include "setup.h"
 
@@ -19,7 +20,13 @@ struct job {
 	struct buf config_error;
 	char hostname[256];
 	uid_t uid;            /* of the caller */
+	bool prepared;        /* relays are ready to be used */
+	struct verdict verdict; /* what the daemon or the relay said last */
+	bool by_daemon;         /* the daemon */
 };
+
+/* The daemon's socket, or NULL where there is to be none. */
+const char *ways_socket(const struct job *);
 
 /* Sends the draft's message by the first way that takes it: to the daemon, into
  * the spool after one attempt, into the maildrop, or to the relay. Returns the

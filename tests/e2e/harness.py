@@ -348,6 +348,10 @@ def sendmail(*args, config=None, socket_path=None, env=None, **more):
         env.setdefault("SMARTHOST_QUEUE_DIRECTORY", "none")
     if socket_path:
         env["SMARTHOST_LISTEN_SOCKET"] = str(socket_path)
+    if config and os.path.exists(config) and os.stat(config).st_uid:
+        # -C is for files of root's
+        env.setdefault("SMARTHOST_LISTEN_SOCKET", "none")
+        return run("-c", config, "sendmail", *args, env=env, **more)
     first = ["-C", config] if config else []
     return run("sendmail", *first, *args, env=env, **more)
 

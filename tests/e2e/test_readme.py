@@ -813,7 +813,8 @@ def test_manual_has_every_sendmail_option():
     code = sources()["sendmail_options.c"]
     letters = set("".join(re.findall(r'strchr\("(\w+)", option\)', code)))
     letters |= set(re.findall(r"option == '(\w)'", code))
-    named = set(re.findall(r"^\.It Fl (\w)", text, re.M))
+    rows = re.findall(r"^\.It Fl (.*?)(?: Ta |$)", text, re.M)
+    named = {word[0] for row in rows for word in re.findall(r"\w+", row)}
     assert letters <= named, letters - named
 
 

@@ -53,6 +53,9 @@ OPTIONS = [
     ["-i", "-oem", "-f", "a@x.test", "-F", "A"], ["--"],
     ["-i", "--"], ["-O", "DeliveryMode=b"], ["-OTimeout=1s"],
     ["-oQ/nonexistent"], ["-OQueueDirectory=/nonexistent"],
+    ["-odd"], ["-oeq"], ["-oew"], ["-x"], ["-s"], ["-Mrv"], ["-M", "rv"],
+    ["-D", "log"], ["-Qwhy"], ["-d0.1"], ["-a", "account"], ["-S", "host"],
+    ["-H", "true"], ["-w", "5"], ["-q15m"], ["-q"],
 ]
 
 

@@ -189,6 +189,8 @@ make(size_t recipients)
 	for (size_t i = 0; i < recipients; i++)
 		message_add_recipient(m, "b@example.test");
 	buf_add(&m->header, header, sizeof(header) - 1);
+	if (recipients > 10) /* refused by who collects it */
+		buf_add(&m->header, "X: \0\r\n", 6);
 	assert_true(body_write(&m->body, "one\r\n", 5));
 	return m;
 }

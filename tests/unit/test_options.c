@@ -48,13 +48,15 @@ static char *
 describe(const struct sendmail_options *o)
 {
 	static const char *const modes[] = {"", "list ", "aliases ", "run ",
-		"unsupported "};
+		"session ", "verify ", "daemon ", "unsupported "};
 	struct buf out = {0};
 
 	buf_adds(&out, modes[o->mode]);
 	buf_adds(&out, o->extract ? "t" : "");
 	buf_adds(&out, o->dot_is_content ? "i" : "");
 	buf_adds(&out, o->verbose ? "v" : "");
+	buf_adds(&out, o->queue_only ? "q" : "");
+	buf_adds(&out, o->quiet ? "e" : "");
 	if (o->queue_id)
 		buf_addf(&out, " I=%s", o->queue_id);
 	if (o->sender)
@@ -204,7 +206,8 @@ static void
 test_ignored(void **state)
 {
 	static const char *const options[] = {
-		"-A", "-B", "-L", "-O", "-X", "-e", "-h", "-p"};
+		"-A", "-B", "-D", "-H", "-L", "-M", "-O", "-S", "-X", "-a",
+		"-e", "-h", "-p", "-w"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(options); i++) {
@@ -244,7 +247,16 @@ static const struct options_case ignored_cases[] = {
 	{{"sendmail", "-oem", "a@x"}, "|a@x"},
 	{{"sendmail", "-oee", "a@x"}, "|a@x"},
 	{{"sendmail", "-oit", "a@x"}, "|a@x"},
-	{{"sendmail", "-o", "dq", "a@x"}, "|a@x"},
+	{{"sendmail", "-o", "dq", "a@x"}, "q|a@x"},
+	{{"sendmail", "-odd", "a@x"}, "q|a@x"},
+	{{"sendmail", "-odq", "-odb", "a@x"}, "|a@x"},
+	{{"sendmail", "-oeq", "a@x"}, "e|a@x"},
+	{{"sendmail", "-e", "q", "a@x"}, "e|a@x"},
+	{{"sendmail", "-oeq", "-oem", "a@x"}, "|a@x"},
+	{{"sendmail", "-oep", "-oew", "a@x"}, "|a@x"},
+	{{"sendmail", "-Mrv", "-Mc", "a@x"}, "|a@x"},
+	{{"sendmail", "-Qwhy", "a@x"}, "|a@x"},
+	{{"sendmail", "-t-i"}, "ti|"},
 	{{"sendmail", "-om", "a@x"}, "|a@x"},
 };
 
@@ -294,10 +306,21 @@ static const struct options_case mode_cases[] = {
 	{{"sendmail", "-qRabc"}, "run |"},
 	{{"sendmail", "-qIabc", "-q"}, "run |"},
 	{{"sendmail", "-q", "-v"}, "run v|"},
-	{{"sendmail", "-bs"}, "unsupported |"},
-	{{"sendmail", "-b", "s"}, "unsupported |"},
-	{{"sendmail", "-bd"}, "unsupported |"},
-	{{"sendmail", "-bv", "a@x"}, "unsupported |a@x"},
+	/* a message is not lost for it */
+	{{"sendmail", "-q15m", "-t"}, "t|"},
+	{{"sendmail", "-q", "a@x"}, "|a@x"},
+	{{"sendmail", "-q15m", "-bd"}, "daemon |"},
+	{{"sendmail", "-bd", "-q1h"}, "daemon |"},
+	{{"sendmail", "-L", "sm-mta", "-bd", "-q1h"}, "daemon |"},
+	{{"sendmail", "-bD"}, "daemon |"},
+	{{"sendmail", "-qf", "-v"}, "run v|"},
+	{{"sendmail", "-qp5m"}, "run |"},
+	{{"sendmail", "-Ac", "-q"}, "run |"},
+	{{"sendmail", "-bp", "-q"}, "list |"},
+	{{"sendmail", "-bs"}, "session |"},
+	{{"sendmail", "-b", "s"}, "session |"},
+	{{"sendmail", "-bs", "-oi", "-fs@x"}, "session i f=s@x|"},
+	{{"sendmail", "-bv", "a@x"}, "verify |a@x"},
 	{{"sendmail", "-bt"}, "unsupported |"},
 	{{"sendmail", "-bX"}, "unsupported |"},
 	{{"sendmail", "-bs", "-bm", "a@x"}, "|a@x"},
@@ -324,9 +347,9 @@ static void
 test_unsupported_letters(void **state)
 {
 	static const struct options_case cases[] = {
-		{{"sendmail", "-bs"}, "s"},
-		{{"sendmail", "-v", "-bd"}, "d"},
-		{{"sendmail", "-b", "v"}, "v"},
+		{{"sendmail", "-bX"}, "X"},
+		{{"sendmail", "-v", "-bP"}, "P"},
+		{{"sendmail", "-b", "h"}, "h"},
 		{{"sendmail", "-ivbt"}, "t"},
 	};
 
@@ -352,6 +375,8 @@ static const struct options_case bad_cases[] = {
 	{{"sendmail", "-C"}, "-C"},
 	{{"sendmail", "-X"}, "-X"},
 	{{"sendmail", "-O"}, "-O"},
+	{{"sendmail", "--help"}, "--help"},
+	{{"sendmail", "-t", "--read-envelope-from"}, "--read-envelope-from"},
 	{{"sendmail", "-i", "-f", "s@x", "-N"}, "-N"},
 };
 

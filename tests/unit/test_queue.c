@@ -1112,14 +1112,16 @@ test_recipient_limit(void **state)
 	(void)state;
 	house_open(h, false);
 	m->direct_only = true;
-	assert_int_equal(queue_recipient_limit(h->queue, m), 100);
+	assert_int_equal(queue_recipient_limit(h->queue, m, false), 100);
 	h->upstreams[1].recipients_per_message = 50;
-	assert_int_equal(queue_recipient_limit(h->queue, m), 50);
+	assert_int_equal(queue_recipient_limit(h->queue, m, false), 50);
 	h->config.listen.max_recipients = 7;
-	assert_int_equal(queue_recipient_limit(h->queue, m), 7);
+	assert_int_equal(queue_recipient_limit(h->queue, m, false), 7);
 	m->direct_only = false;
 	h->config.listen.max_recipients = 1000;
-	assert_int_equal(queue_recipient_limit(h->queue, m), 1000);
+	assert_int_equal(queue_recipient_limit(h->queue, m, false), 1000);
+	assert_int_equal(queue_recipient_limit(h->queue, m, true),
+	    QUEUE_LOCAL_RECIPIENTS);
 	message_free(m);
 	house_close(h);
 }
