@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "config.h"
+#include "dial.h"
 #include "log.h"
 #include "maildrop.h"
 #include "message.h"
@@ -176,6 +177,24 @@ set_bad_aside(struct queue *q, const char *id, enum load_result how)
 	backlog_forget(q, id);
 }
 
+/* It cannot be opened to be read and marked. What is no trouble of this file
+ * alone, as a disk that has become read-only, would be the same with the next
+ * ones: they wait as well. */
+static void
+have_trouble(struct queue *q, const char *id, int error)
+{
+	int64_t when = clock_now() + TROUBLE_PAUSE;
+
+	log_message(LEVEL_ERROR, "cannot read %s in the spool: %s", id,
+	    strerror(error));
+	backlog_plan(q, id, when);
+	if (error != EROFS && !dial_is_shortage(error))
+		return;
+	pthread_mutex_lock(&q->lock);
+	q->disk_opens = when;
+	pthread_mutex_unlock(&q->lock);
+}
+
 /* Loads a due message. NULL when there is nothing to attempt, and that has
  * been taken care of. */
 static struct submission *
@@ -194,9 +213,7 @@ load(struct queue *q, const char *id)
 		backlog_plan(q, id, clock_now() + TROUBLE_PAUSE);
 		break;
 	case LOAD_TROUBLE:
-		log_message(LEVEL_ERROR, "cannot read %s in the spool: %s", id,
-		    strerror(errno));
-		backlog_plan(q, id, clock_now() + TROUBLE_PAUSE);
+		have_trouble(q, id, errno);
 		break;
 	case LOAD_DAMAGED:
 	case LOAD_FOREIGN:
@@ -235,6 +252,17 @@ line_opens(const struct queue *q, int64_t now)
 	return first;
 }
 
+/* Under the lock: when something stored can be tried that cannot be before
+ * open. What the disk would not mark is not sent: one message that it has not
+ * marked may be that file's trouble, two are the disk's. */
+static int64_t
+disk_opens(const struct queue *q, int64_t open)
+{
+	if (q->unmarked && q->unmarked->next)
+		return INT64_MAX;
+	return open > q->disk_opens ? open : q->disk_opens;
+}
+
 /* Under the lock: when the clock has to look again; INT64_MAX: when it is told
  * to. *now is set when a stored message can be put in line at once. */
 static int64_t
@@ -246,7 +274,7 @@ next_look(const struct queue *q, bool *now)
 	*now = false;
 	if (next < 0)
 		return INT64_MAX;
-	open = line_opens(q, time_now);
+	open = disk_opens(q, line_opens(q, time_now));
 	*now = next <= time_now && open <= time_now;
 	return next > open ? next : open;
 }
@@ -392,17 +420,16 @@ keep_house(struct queue *q)
 static void
 serve(struct queue *q)
 {
-	int64_t kept_house = clock_now();
-
+	q->kept_house = clock_now();
 	while (!q->stopping) {
 		bool now;
 		int64_t look = next_look(q, &now), house = INT64_MAX;
 
 		if (q->unmarked || is_any_down(q) || is_any_deserted(q))
-			house = kept_house + MINUTE;
+			house = q->kept_house + MINUTE;
 		if (clock_now() >= house) {
+			q->kept_house = clock_now();
 			keep_house(q);
-			kept_house = clock_now();
 		} else if (now) {
 			q->serving = true;
 			serve_next(q);

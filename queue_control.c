@@ -64,6 +64,7 @@ end_pauses(struct queue *q)
 	for (size_t i = 0; i < q->config->upstream_count; i++)
 		health_hurry(&q->lines[i].health);
 	pauses_clear(&q->senders);
+	q->disk_opens = q->kept_house = 0;
 }
 
 size_t

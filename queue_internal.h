@@ -90,6 +90,8 @@ struct queue {
 	struct pauses senders;    /* whom the relay does not let send */
 	struct owed *owed;        /* notices that wait to be one */
 	struct submission *unmarked; /* sent, but the disk does not know yet */
+	int64_t disk_opens;       /* until then no file can be opened */
+	int64_t kept_house;       /* by the clock, last */
 	pthread_cond_t tick;      /* the clock has something to look at */
 	int64_t nudged;           /* by queue_nudge(), last */
 	int64_t calm_since;       /* the start, or the wall clock's last step */

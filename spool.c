@@ -225,8 +225,11 @@ read_message(struct message *m, off_t file_size)
 enum load_result
 spool_read(struct message *m, off_t size)
 {
+	errno = 0;
 	if (read_message(m, size))
 		return LOADED;
+	if (errno && errno != ERANGE) /* which a number has caused */
+		return LOAD_TROUBLE;
 	return record_is_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
 }
 
@@ -289,10 +292,14 @@ spool_load(struct spool *s, const char *id, struct message **out)
 	snprintf(m->id, sizeof(m->id), "%s", id);
 	m->file = fd;
 	result = spool_read(m, file.st_size);
-	if (result == LOADED)
+	if (result == LOADED) {
 		*out = m;
-	else
+	} else {
+		int error = errno;
+
 		message_free(m);
+		errno = error;
+	}
 	return result;
 }
 

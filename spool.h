@@ -72,7 +72,8 @@ enum load_result spool_load(struct spool *, const char *id,
     struct message **);
 
 /* Fills a message that has its ID, and its file of that size open, locked or
- * only to look at, from there. LOADED, LOAD_UNKNOWN or LOAD_DAMAGED. */
+ * only to look at, from there. LOADED, LOAD_UNKNOWN, LOAD_DAMAGED or
+ * LOAD_TROUBLE. */
 enum load_result spool_read(struct message *, off_t size);
 
 /* Writes the recipients' results and the time of the next try into the file,

@@ -27,7 +27,7 @@
 enum kind {
 	OPEN, PREAD, PWRITE, FSYNC, FDATASYNC, RENAMEAT, UNLINKAT, FUTIMENS,
 	FCHMOD, FLOCK, MKDIRAT, WRITE, SEND, RECV, CONNECT, ACCEPT, CLOSE,
-	SYNCFS, SOCKET, STAT,
+	SYNCFS, SOCKET, STAT, OPEN_TO_WRITE,
 };
 
 enum { TRACE_SIZE = 8192 };
@@ -104,7 +104,7 @@ STANDS_FOR(ssize_t, PREAD, pread, (int fd, void *to, size_t len, off_t at),
 STANDS_FOR(ssize_t, PWRITE, pwrite,
     (int fd, const void *from, size_t len, off_t at), (fd, from, cut(len), at))
 STANDS_FOR(ssize_t, WRITE, write, (int fd, const void *from, size_t len),
-    (fd, from, cut(len)))
+    (fd, from, len))
 STANDS_FOR(ssize_t, SEND, send,
     (int fd, const void *from, size_t len, int flags),
     (fd, from, cut(len), flags))
@@ -159,7 +159,9 @@ openat(int at, const char *path, int flags, ...)
 	va_start(more, flags);
 	mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
 	va_end(more);
-	return fails(OPEN) ? -1 : REAL(openat)(at, path, flags, mode);
+	if (fails(flags & (O_WRONLY | O_RDWR) ? OPEN_TO_WRITE : OPEN))
+		return -1;
+	return REAL(openat)(at, path, flags, mode);
 }
 
 int

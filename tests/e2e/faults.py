@@ -9,6 +9,7 @@ faults.c between it and libc, and this as the way to tell it what to do.
 Unlike strace it counts over all threads: call number 7 is the seventh of the
 process, so that each one can be had by its number."""
 
+import atexit
 import ctypes
 import errno
 import mmap
@@ -23,12 +24,13 @@ import harness
 
 KINDS = ("OPEN PREAD PWRITE FSYNC FDATASYNC RENAMEAT UNLINKAT FUTIMENS "
          "FCHMOD FLOCK MKDIRAT WRITE SEND RECV CONNECT ACCEPT CLOSE SYNCFS "
-         "SOCKET STAT").split()
+         "SOCKET STAT OPEN_TO_WRITE").split()
 # What changes something, on the disk or for others, or waits for an answer.
 CHANGES = ("PWRITE FSYNC FDATASYNC RENAMEAT UNLINKAT FUTIMENS FCHMOD MKDIRAT "
-           "SEND RECV CONNECT ACCEPT SYNCFS OPEN WRITE").split()
+           "SEND RECV CONNECT ACCEPT SYNCFS OPEN OPEN_TO_WRITE WRITE").split()
 # What a disk does that has become read-only.
-WRITING = "PWRITE FSYNC FDATASYNC RENAMEAT UNLINKAT FUTIMENS MKDIRAT".split()
+WRITING = ("PWRITE FSYNC FDATASYNC RENAMEAT UNLINKAT FUTIMENS FCHMOD "
+           "MKDIRAT OPEN_TO_WRITE").split()
 TRACE_SIZE = 8192
 
 
@@ -60,6 +62,7 @@ def library():
         compiler = shutil.which("gcc") or shutil.which("clang")
         subprocess.run([compiler, "-std=gnu11", "-O1", "-shared", "-fPIC",
                         "-o", path, source], check=True)
+        atexit.register(shutil.rmtree, directory)
         _library.append(path)
     return _library[0]
 

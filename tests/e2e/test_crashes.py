@@ -77,11 +77,14 @@ class Ruin:
         path.chmod(0o600)
         os.utime(path, (due, due))
 
-    def start(self, env=None):
-        sections = conftest.base_sections(self.place, self.relay, self.ca)
+    def sections(self, relay):
+        sections = conftest.base_sections(self.place, relay, self.ca)
         sections["queue"] = {"directory": self.path, "min_free": "0"}
         sections["upstream"]["connections"] = 1
-        return Daemon(self.place, sections, env=env)
+        return sections
+
+    def start(self, env=None):
+        return Daemon(self.place, self.sections(self.relay), env=env)
 
     def copies(self):
         """{who has got what}: by recipient and marker; notices as such."""
@@ -115,7 +118,7 @@ class Ruin:
 
     def run(self, later, number=None):
         """A daemon with all the time it wants, unless it is killed."""
-        self.faults.count().kill_at(number or 0)
+        self.faults.count().kill_at(number or 0).fail_at(0, 0, 0)
         daemon = self.start(env=self.faults.env)
         wait_for(lambda: daemon.process.poll() is not None or (
             self.is_done(later) and daemon.events("started")))
