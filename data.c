@@ -47,25 +47,26 @@ put_line_end(struct data_reader *r, struct buf *out)
 	r->column = 0;
 }
 
+static bool
+is_from_client(const struct data_reader *r)
+{
+	return r->source == DATA_FROM_SMTP || r->source == DATA_FROM_CHUNKS;
+}
+
 /* A LF without a CR before it. Only on stdin is it a line end behind which a
  * dot may count. */
 static void
 take_bare_newline(struct data_reader *r, struct buf *out)
 {
 	put_line_end(r, out);
-	if (r->source == DATA_FROM_SMTP) {
-		r->bare_newline = true;
-		r->state = DATA_TEXT;
-	} else {
-		r->state = DATA_LINE_START;
-	}
+	r->bare_newline |= is_from_client(r);
+	r->state = r->source == DATA_FROM_SMTP ? DATA_TEXT : DATA_LINE_START;
 }
 
 static void
 take_stray_cr(struct data_reader *r, struct buf *out)
 {
-	if (r->source == DATA_FROM_SMTP)
-		r->bare_newline = true;
+	r->bare_newline |= is_from_client(r);
 	put(r, " ", 1, out);
 }
 
@@ -143,7 +144,7 @@ plain_run(struct data_reader *r, const char *in, size_t len)
 	if (r->state != DATA_TEXT && r->state != DATA_LINE_START)
 		return 0;
 	if (r->state == DATA_LINE_START && in[0] == '.' &&
-	    r->source != DATA_FROM_STDIN_RAW)
+	    r->source < DATA_FROM_STDIN_RAW)
 		return 0;
 	while (run < len && in[run] != '\r' && in[run] != '\n')
 		seen |= (unsigned char)in[run++];
@@ -173,6 +174,8 @@ data_read(struct data_reader *r, const char *in, size_t len, struct buf *out)
 void
 data_finish(struct data_reader *r, struct buf *out)
 {
+	if (r->state == DATA_CR && is_from_client(r))
+		r->bare_newline = true;
 	if (r->column || r->state == DATA_CR)
 		put_line_end(r, out);
 	r->state = DATA_ENDED;

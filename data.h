@@ -19,6 +19,7 @@ enum data_source {
 	                      * dot behind a CRLF is taken off */
 	DATA_FROM_STDIN,     /* LF ends a line too; ends at a line "." */
 	DATA_FROM_STDIN_RAW, /* the same, and a dot is only a dot (-i) */
+	DATA_FROM_CHUNKS,    /* of an SMTP client; a dot is only a dot */
 };
 
 enum data_state {

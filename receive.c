@@ -115,29 +115,38 @@ receive_recipient(struct session *s, struct command *c)
 	session_say(s, "250 2.1.5 Recipient ok");
 }
 
-/* Reads the content up to its true end. A client may be slow, but each byte
- * buys it a millisecond only, and never more than session_timeout ahead. */
 static bool
-receive(struct session *s, struct data_reader *reader)
+ended(const struct data_reader *reader, uint64_t left)
 {
-	int64_t deadline = clock_now() + s->config->listen.session_timeout;
+	return left == 0 || (reader && data_ended(reader));
+}
+
+/* A client may be slow, but each byte buys it a millisecond only, and never
+ * more than session_timeout ahead. */
+bool
+receive_bytes(struct session *s, struct data_reader *reader, uint64_t left)
+{
+	int64_t timeout = s->config->listen.session_timeout;
+	int64_t deadline = clock_now() + timeout;
 	const char *data;
-	size_t len, used;
+	size_t len;
 
 	conn_heed_stop(s->conn, false);
-	while (!data_ended(reader)) {
+	while (!ended(reader, left)) {
 		conn_set_deadline(s->conn, deadline);
 		if (!conn_peek(s->conn, &data, &len))
 			break;
-		used = message_read(s->message, reader, data, len);
-		conn_consume(s->conn, used);
-		if (!s->message->fault) /* no credit for what is refused */
-			deadline = clock_earlier(deadline + (int64_t)used,
-			    clock_now() +
-				s->config->listen.session_timeout);
+		len = len < left ? len : (size_t)left;
+		if (reader)
+			len = message_read(s->message, reader, data, len);
+		conn_consume(s->conn, len);
+		left -= len;
+		if (reader && !s->message->fault) /* else no credit */
+			deadline = clock_earlier(deadline + (int64_t)len,
+			    clock_now() + timeout);
 	}
 	conn_heed_stop(s->conn, true);
-	return data_ended(reader);
+	return ended(reader, left);
 }
 
 /* Hands the message over and turns the verdict into the reply. */
@@ -188,21 +197,13 @@ refuse(struct session *s, const char *fault)
 	    "client", s->client->name, NULL);
 }
 
-bool
-receive_message(struct session *s)
+void
+receive_finish(struct session *s, struct data_reader *reader)
 {
-	struct data_reader reader;
-	const char *fault;
+	const char *fault = message_finish(s->message, reader);
 
-	s->receiving = false;
-	data_start(&reader, DATA_FROM_SMTP);
-	if (!receive(s, &reader)) {
-		session_reset(s);
-		return false;
-	}
 	s->junk = 0;
-	fault = message_finish(s->message, &reader);
-	if (!fault && reader.bare_newline &&
+	if (!fault && reader->bare_newline &&
 	    s->config->listen.reject_bare_newline)
 		fault = "550 5.6.0 Bare CR or LF in the message";
 	if (fault) {
@@ -212,6 +213,19 @@ receive_message(struct session *s)
 		submit(s);
 	}
 	session_reset(s);
-	return true;
 }
 
+bool
+receive_message(struct session *s)
+{
+	struct data_reader reader;
+
+	s->receiving = false;
+	data_start(&reader, DATA_FROM_SMTP);
+	if (!receive_bytes(s, &reader, UINT64_MAX)) {
+		session_reset(s);
+		return false;
+	}
+	receive_finish(s, &reader);
+	return true;
+}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "bdat.h"
 #include "clock.h"
 #include "command.h"
 #include "config.h"
@@ -37,6 +38,7 @@ session_reset(struct session *s)
 {
 	message_free(s->message);
 	s->message = NULL;
+	s->chunked = false;
 }
 
 /* Without a spool there is no queue to run, and nobody to write a notice. */
@@ -49,8 +51,9 @@ has_spool(const struct session *s)
 static void
 offer(struct session *s)
 {
-	buf_addf(&s->reply, "250-PIPELINING\r\n250-SIZE %llu\r\n"
-	    "250-8BITMIME\r\n250-SMTPUTF8\r\n%s%s250 ENHANCEDSTATUSCODES",
+	buf_addf(&s->reply, "250-PIPELINING\r\n250-CHUNKING\r\n"
+	    "250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+	    "%s%s250 ENHANCEDSTATUSCODES",
 	    (unsigned long long)s->config->listen.max_message,
 	    has_spool(s) ? "250-DSN\r\n" : "",
 	    has_spool(s) && s->queue ? "250-ETRN\r\n" : "");
@@ -125,6 +128,9 @@ recipient_limit(const struct session *s)
 			: QUEUE_LOCAL_RECIPIENTS;
 }
 
+static const char chunks_begun[] =
+    "503 5.5.1 The message has begun with BDAT, and goes on with it";
+
 static void
 verb_rcpt(struct session *s, const char *arguments)
 {
@@ -134,6 +140,8 @@ verb_rcpt(struct session *s, const char *arguments)
 
 	if (!s->message)
 		session_say(s, "503 5.5.1 Say MAIL FROM first");
+	else if (s->chunked)
+		session_say(s, chunks_begun);
 	else if (s->message->recipient_count >= recipient_limit(s))
 		session_say(s, "452 4.5.3 Too many recipients for one message");
 	else if ((refusal = command_rcpt(&c, arguments)))
@@ -152,6 +160,8 @@ verb_data(struct session *s, const char *arguments)
 		session_say(s, "503 5.5.1 Say MAIL FROM first");
 	} else if (!s->message->recipient_count) {
 		session_say(s, "503 5.5.1 No recipient was accepted");
+	} else if (s->chunked) {
+		session_say(s, chunks_begun);
 	} else {
 		s->receiving = true;
 		session_say(s, "354 End the message with a dot on a line by "
@@ -182,6 +192,13 @@ verb_vrfy(struct session *s, const char *arguments)
 	(void)arguments;
 	s->junk++;
 	session_say(s, "252 2.5.0 The relay knows; send the message");
+}
+
+static void
+verb_expn(struct session *s, const char *arguments)
+{
+	(void)arguments;
+	session_say(s, "502 5.5.1 There are no lists here");
 }
 
 /* RFC 1985. There is one queue, whatever domain the client names. */
@@ -253,9 +270,11 @@ static const struct verb {
 	{"MAIL", verb_mail},
 	{"RCPT", verb_rcpt},
 	{"DATA", verb_data},
+	{"BDAT", bdat_verb},
 	{"RSET", verb_rset},
 	{"NOOP", verb_noop},
 	{"VRFY", verb_vrfy},
+	{"EXPN", verb_expn},
 	{"ETRN", verb_etrn},
 	{"HELP", verb_help},
 	{"QUIT", verb_quit},
@@ -295,7 +314,7 @@ run_verb(struct session *s, const char *line)
 	if (strncmp(line, "SSH-", 4) == 0)
 		verb_foreign(s, arguments);
 	else
-		session_say(s, "502 5.5.2 That command is not known here");
+		session_say(s, "500 5.5.2 That command is not known here");
 }
 
 /* Control characters have no place in a command: an address with one in it
@@ -336,7 +355,7 @@ next_command(struct session *s, struct buf *line)
 	switch (conn_line(s->conn, line, LINE_LIMIT)) {
 	case LINE_OK:
 		run_command(s, line);
-		return true;
+		return !s->vanished;
 	case LINE_TOO_LONG:
 		if (!s->helo) { /* such as POST with a very long path */
 			verb_foreign(s, "");

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "data.h"
 
 struct client;
 struct command;
@@ -26,8 +27,11 @@ struct session {
 	struct message *message; /* the open transaction, or NULL */
 	bool completed;          /* its header has got what it needs */
 	bool receiving;          /* 354 was the reply */
+	bool chunked;            /* a first BDAT has been taken */
+	struct data_reader reader; /* from one chunk to the next */
 	bool over;
 	bool quit;               /* the client has said so */
+	bool vanished;           /* the client, in the middle of a chunk */
 	unsigned errors;
 	unsigned junk;
 	struct buf reply;        /* to the current command, without CRLF */
@@ -47,5 +51,13 @@ void receive_recipient(struct session *, struct command *);
 /* From the 354 to the answer to the dot. False if the client has vanished, and
  * then nothing is left of the message. */
 bool receive_message(struct session *);
+
+/* Reads content up to its true end, or so many bytes of it; without a reader
+ * they are thrown away. False if the client has vanished. */
+bool receive_bytes(struct session *, struct data_reader *, uint64_t);
+
+/* All of the content is there, or it is refused already: ends the transaction,
+ * and replies. */
+void receive_finish(struct session *, struct data_reader *);
 
 #endif

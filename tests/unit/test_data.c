@@ -58,6 +58,13 @@ static const struct data_case raw_cases[] = {
 	{"a\rb\nc\r\r\nd", "a b\r\nc \r\nd", NULL},
 };
 
+/* Chunks of BDAT: no dot is anything but a dot. */
+static const struct data_case chunk_cases[] = {
+	{"a\r\n.\r\nMAIL\r\n", "a\r\n.\r\nMAIL\r\n", NULL},
+	{".\r\n..\r\n.x\r\n", ".\r\n..\r\n.x\r\n", NULL},
+	{"a\rb\nc\r\r\n.\n.\r", "a b\r\nc \r\n.\r\n.", NULL},
+};
+
 /* Feeds the input in pieces that end at first, then every step bytes. */
 static void
 check_case(const struct data_case *c, enum data_source source, size_t first,
@@ -107,6 +114,13 @@ test_stdin(void **state)
 	(void)state;
 	check_all(stdin_cases, COUNT(stdin_cases), DATA_FROM_STDIN);
 	check_all(raw_cases, COUNT(raw_cases), DATA_FROM_STDIN_RAW);
+}
+
+static void
+test_chunks(void **state)
+{
+	(void)state;
+	check_all(chunk_cases, COUNT(chunk_cases), DATA_FROM_CHUNKS);
 }
 
 static void
@@ -184,12 +198,19 @@ test_flags(void **state)
 	static const struct {
 		const char *in;
 		bool bare, eight;
+		enum data_source source;
 	} cases[] = {
-		{"a\r\n.\r\n", false, false},
-		{"a\nb\r\n.\r\n", true, false},
-		{"a\rb\r\n.\r\n", true, false},
-		{"\r\n.\nb\r\n.\r\n", true, false},
-		{"\xc3\xa4\r\n.\r\n", false, true},
+		{"a\r\n.\r\n", false, false, DATA_FROM_SMTP},
+		{"a\nb\r\n.\r\n", true, false, DATA_FROM_SMTP},
+		{"a\rb\r\n.\r\n", true, false, DATA_FROM_SMTP},
+		{"\r\n.\nb\r\n.\r\n", true, false, DATA_FROM_SMTP},
+		{"\xc3\xa4\r\n.\r\n", false, true, DATA_FROM_SMTP},
+		{"a\r\n.\r\n", false, false, DATA_FROM_CHUNKS},
+		{"a\nb", true, false, DATA_FROM_CHUNKS},
+		{"a\rb", true, false, DATA_FROM_CHUNKS},
+		{"a\r\n\r", true, false, DATA_FROM_CHUNKS},
+		{"a\nb", false, false, DATA_FROM_STDIN_RAW},
+		{"\xc3\xa4\r\n", false, true, DATA_FROM_CHUNKS},
 	};
 
 	(void)state;
@@ -197,8 +218,9 @@ test_flags(void **state)
 		struct data_reader r;
 		struct buf out = {0};
 
-		data_start(&r, DATA_FROM_SMTP);
+		data_start(&r, cases[i].source);
 		data_read(&r, cases[i].in, strlen(cases[i].in), &out);
+		data_finish(&r, &out);
 		assert_int_equal(r.bare_newline, cases[i].bare);
 		assert_int_equal(r.eight_bit, cases[i].eight);
 		buf_free(&out);
@@ -238,6 +260,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_smtp),
 		cmocka_unit_test(test_stdin),
+		cmocka_unit_test(test_chunks),
 		cmocka_unit_test(test_finish),
 		cmocka_unit_test(test_long_lines),
 		cmocka_unit_test(test_dot_at_chunk_start),
