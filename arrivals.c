@@ -104,6 +104,18 @@ hear_all(struct arrivals *a)
 	free(events);
 }
 
+/* After a reload it is the new queue that all this is for. */
+static void
+follow(struct arrivals *a)
+{
+	struct queue *q = a->queue, *newest = queue_lock_newest(q);
+
+	newest->present++;
+	pthread_mutex_unlock(&newest->lock);
+	a->queue = a->collector.queue = newest;
+	queue_courier_left(q);
+}
+
 /* False when it is time to stop. */
 static bool
 wait_for_something(struct arrivals *a)
@@ -115,6 +127,7 @@ wait_for_something(struct arrivals *a)
 	};
 
 	(void)poll(fds, 2, left > 0 ? (int)left : 0);
+	follow(a);
 	if (fds[1].revents)
 		hear_all(a);
 	return !fds[0].revents;
@@ -124,15 +137,16 @@ static void *
 run_arrivals(void *argument)
 {
 	struct arrivals *a = argument;
-	struct queue *q = a->queue;
+	struct queue *q;
 
 	do {
 		if (clock_now() >= a->next_look) {
 			a->next_look = clock_now() + MINUTE;
 			collect_all(&a->collector);
-			backlog_look_again(q, &a->seen);
+			backlog_look_again(a->queue, &a->seen);
 		}
 	} while (wait_for_something(a));
+	q = a->queue;
 	arrivals_free(a);
 	queue_courier_left(q);
 	return NULL;

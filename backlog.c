@@ -30,7 +30,7 @@ enum {
 void
 backlog_plan(struct queue *q, const char *id, int64_t when)
 {
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	roster_add(&q->roster, id);
 	schedule_add(&q->schedule, id, when);
 	pthread_cond_signal(&q->tick);
@@ -40,7 +40,7 @@ backlog_plan(struct queue *q, const char *id, int64_t when)
 void
 backlog_forget(struct queue *q, const char *id)
 {
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	roster_remove(&q->roster, id);
 	pthread_mutex_unlock(&q->lock);
 }
@@ -65,17 +65,16 @@ due_time(const struct queue *q, time_t next_try)
 bool
 backlog_add_found(struct queue *q, const struct found *found, size_t count)
 {
-	bool stopping;
+	struct queue *newest = queue_lock_newest(q);
+	bool stopping = newest->stopping || newest != q;
 
-	pthread_mutex_lock(&q->lock);
 	for (size_t i = 0; i < count; i++)
-		if (roster_add(&q->roster, found[i].id))
-			schedule_add(&q->schedule, found[i].id,
-			    due_time(q, found[i].next_try));
-	pthread_cond_signal(&q->tick);
-	stopping = q->stopping;
-	pthread_mutex_unlock(&q->lock);
-	return !stopping;
+		if (roster_add(&newest->roster, found[i].id))
+			schedule_add(&newest->schedule, found[i].id,
+			    due_time(newest, found[i].next_try));
+	pthread_cond_signal(&newest->tick);
+	pthread_mutex_unlock(&newest->lock);
+	return !stopping; /* an heir looks for himself */
 }
 
 void
@@ -161,8 +160,14 @@ backlog_look_again(struct queue *q, int64_t *seen)
 void
 backlog_return(struct queue *q, struct submission *s)
 {
-	schedule_add(&q->schedule, s->message->id, clock_now());
-	submission_free(s);
+	char id[QUEUE_ID_SIZE];
+
+	memcpy(id, s->message->id, sizeof(id));
+	submission_free(s); /* with the lock of its file, or it looks busy */
+	if (q->heir)
+		backlog_plan(q->heir, id, clock_now());
+	else
+		schedule_add(&q->schedule, id, clock_now());
 }
 
 static void
@@ -296,8 +301,8 @@ put_in_line(struct queue *q, struct submission *s, int64_t *when)
 	struct verdict reason;
 
 	*when = clock_now();
-	if (q->stopping || pauses_hold(&q->senders, s->message->sender, *when,
-			       when, &reason))
+	if (q->stopping || q->heir ||
+	    pauses_hold(&q->senders, s->message->sender, *when, when, &reason))
 		return false;
 	if (schedule_next(&q->schedule) >= 0 &&
 	    schedule_next(&q->schedule) <= *when && line_should_yield(q, s)) {
@@ -355,6 +360,13 @@ serve_next(struct queue *q)
 	pthread_mutex_lock(&q->lock);
 }
 
+/* Under the lock: whether this clock's time is over. */
+static bool
+is_over_here(const struct queue *q)
+{
+	return q->stopping || q->heir;
+}
+
 /* Ends what has waited too long while no relay can be reached: without an
  * attempt nobody else would see it. One that is not yet over is left for the
  * next time. */
@@ -366,7 +378,7 @@ expire_old(struct queue *q)
 	char id[QUEUE_ID_SIZE];
 	size_t cursor = 0;
 
-	for (size_t left = q->schedule.count; left && !q->stopping &&
+	for (size_t left = q->schedule.count; left && !is_over_here(q) &&
 	     schedule_take_older(&q->schedule, oldest, &cursor, id); left--) {
 		struct submission *s;
 
@@ -421,7 +433,7 @@ static void
 serve(struct queue *q)
 {
 	q->kept_house = clock_now();
-	while (!q->stopping) {
+	while (!is_over_here(q)) {
 		bool now;
 		int64_t look = next_look(q, &now), house = INT64_MAX;
 
@@ -448,7 +460,9 @@ run_clock(void *argument)
 	struct queue *q = argument;
 
 	pthread_mutex_lock(&q->lock);
-	while (!q->stopping) {
+	while (q->unborn && !q->stopping)
+		thread_wait(&q->tick, &q->lock, 0);
+	while (!is_over_here(q)) {
 		bool read;
 
 		pthread_mutex_unlock(&q->lock);
@@ -456,7 +470,7 @@ run_clock(void *argument)
 		pthread_mutex_lock(&q->lock);
 		if (read)
 			serve(q);
-		else if (!q->stopping)
+		else if (!is_over_here(q))
 			thread_wait(&q->tick, &q->lock,
 			    clock_now() + TROUBLE_PAUSE);
 	}
@@ -473,7 +487,7 @@ bool
 backlog_start(struct queue *q)
 {
 	/* For who does not stay, it is the machine's start that counts. */
-	q->calm_since = q->once ? 0 : clock_now();
+	q->calm_since = q->once ? 0 : clock_now(); /* an heir is told yet */
 	q->clock_offset = (int64_t)time(NULL) - clock_now() / SECOND;
 	q->present++;
 	if (thread_start(run_clock, q))

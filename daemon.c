@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "dial.h"
+#include "generation.h"
 #include "ground.h"
 #include "listen.h"
 #include "maildrop.h"
@@ -28,6 +29,7 @@
 #include "owner.h"
 #include "queue.h"
 #include "queue_command.h"
+#include "reload.h"
 #include "setup.h"
 #include "spool.h"
 #include "thread.h"
@@ -94,48 +96,55 @@ become(const char *name, struct listener *l, struct buf *why)
 
 /* The signal thread: the first SIGTERM or SIGINT makes the stop pipe readable
  * for everybody who waits. Its only byte is the signal, for the log: nothing
- * may come before the stop, least of all a log that is stuck. */
-struct stopper {
-	sigset_t signals;
-	int write_fd;
+ * may come before the stop, least of all a log that is stuck. Each SIGHUP is a
+ * byte for the reloader. */
+struct signals {
+	sigset_t set;
+	int stop_fd;   /* to write to */
+	int reload_fd;
 };
 
 static void *
 wait_for_signal(void *argument)
 {
-	struct stopper *s = argument;
-	int signal;
-	char byte;
+	struct signals *s = argument;
+	int signal = 0;
 
-	while (sigwait(&s->signals, &signal) == 0 && signal == SIGHUP)
-		log_message(LEVEL_WARNING, "SIGHUP: this version does not "
-		    "reload; restart it to have it read its configuration");
-	byte = (char)signal;
-	(void)!write(s->write_fd, &byte, 1);
-	close(s->write_fd);
+	while (signal != SIGTERM && signal != SIGINT &&
+	    sigwait(&s->set, &signal) == 0) {
+		char byte = (char)signal;
+
+		(void)!write(signal == SIGHUP ? s->reload_fd : s->stop_fd,
+		    &byte, 1);
+	}
+	close(s->stop_fd);
 	free(s);
 	return NULL;
 }
 
-/* Returns the pipe's reading end, or -1. */
-static int
-watch_signals(void)
+/* Sets the reading ends of both pipes. False with errno set. */
+static bool
+watch_signals(int *stop_fd, int *reload_fd)
 {
-	struct stopper *s = xcalloc(1, sizeof(*s));
-	int fds[2];
+	struct signals *s = xcalloc(1, sizeof(*s));
+	int stop[2], reload[2];
 
-	sigemptyset(&s->signals);
-	sigaddset(&s->signals, SIGTERM);
-	sigaddset(&s->signals, SIGINT);
-	sigaddset(&s->signals, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &s->signals, NULL);
-	if (pipe2(fds, O_CLOEXEC) == 0) {
-		s->write_fd = fds[1];
+	sigemptyset(&s->set);
+	sigaddset(&s->set, SIGTERM);
+	sigaddset(&s->set, SIGINT);
+	sigaddset(&s->set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &s->set, NULL);
+	if (pipe2(stop, O_CLOEXEC) == 0 &&
+	    pipe2(reload, O_CLOEXEC | O_NONBLOCK) == 0) {
+		*stop_fd = stop[0];
+		*reload_fd = reload[0];
+		s->stop_fd = stop[1];
+		s->reload_fd = reload[1];
 		if (thread_start(wait_for_signal, s))
-			return fds[0];
+			return true;
 	}
 	free(s);
-	return -1;
+	return false;
 }
 
 static void
@@ -155,34 +164,50 @@ announce(const struct setup *s)
 	log_event(LEVEL_INFO, "started", "version", SMARTHOST_VERSION, NULL);
 }
 
+/* What one daemon is made of. */
+struct daemon {
+	struct generations generations;
+	struct listener *listener;
+	struct spool *spool;      /* or NULL */
+	struct reloader reloader;
+	struct notify manager;
+};
+
 /* SIGTERM has come: what can end in time ends, the rest ends with us. */
 static bool
-stop(struct listener *l, struct queue *q, int stop_fd, int64_t timeout)
+stop(struct daemon *d)
 {
-	int64_t deadline = clock_now() + timeout;
+	const struct config *config = &d->generations.newest->setup.config;
+	int64_t deadline = clock_now() + config->stop_timeout;
 	char signal = 0;
 
-	queue_stop(q);
-	(void)!read(stop_fd, &signal, 1);
+	generations_stop(&d->generations);
+	(void)!read(d->reloader.stop_fd, &signal, 1);
 	log_event(LEVEL_INFO, "stopping", "signal",
 	    signal == SIGINT ? "SIGINT" : "SIGTERM", NULL);
-	return listen_wait_for_sessions(l, deadline) &&
-	    queue_wait_for_couriers(q, deadline);
+	if (!reload_wait(&d->reloader, deadline))
+		return false;
+	generations_stop(&d->generations); /* it may have made one */
+	return listen_wait_for_sessions(d->listener, deadline) &&
+	    generations_wait_for_couriers(&d->generations, deadline);
 }
 
 static int
-serve(struct setup *s, struct listener *l, struct queue *q, int stop_fd)
+serve(struct daemon *d)
 {
-	struct notify manager;
 	bool clean;
 
-	announce(s);
-	notify_open(&manager);
-	notify_send(&manager, "READY=1");
-	listen_run(l, q, stop_fd, &manager);
-	notify_send(&manager, "STOPPING=1");
-	notify_close(&manager);
-	clean = stop(l, q, stop_fd, s->config.stop_timeout);
+	notify_open(&d->manager);
+	if (!reload_start(&d->reloader))
+		log_message(LEVEL_ERROR, "cannot start a thread: SIGHUP does "
+		    "nothing");
+	announce(&d->generations.newest->setup);
+	notify_send(&d->manager, "READY=1");
+	listen_run(d->listener, &d->generations, d->reloader.stop_fd,
+	    &d->manager);
+	notify_send(&d->manager, "STOPPING=1");
+	clean = stop(d);
+	notify_close(&d->manager);
 	log_event(LEVEL_INFO, "stopped", "note",
 	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);
 	if (!clean)
@@ -257,77 +282,94 @@ open_spool(const struct config *config, struct spool **spool, struct buf *why)
 }
 
 static int
-serve_queue(struct setup *s, struct listener *l, struct spool *spool,
-    struct buf *why)
+serve_queue(struct daemon *d, struct buf *why)
 {
-	int status = EX_OSERR, stop_fd = watch_signals();
+	struct generation *g = d->generations.newest;
+	int status = EX_OSERR, stop_fd = d->reloader.stop_fd;
 	struct arrivals *arrivals = NULL;
-	struct queue *q;
 
-	config_complete_hostname(&s->config);
-	setup_relays(s, stop_fd, false);
-	q = queue_new(&s->config, s->relays, spool, false);
-	if (spool)
-		arrivals = arrivals_new(q, stop_fd);
-	if (stop_fd < 0) {
-		buf_addf(why, "cannot start: %s", strerror(errno));
-		arrivals_free(arrivals);
-	} else if (!queue_start(q, why)) {
+	config_complete_hostname(&g->setup.config);
+	setup_relays(&g->setup, stop_fd, false);
+	g->queue = queue_new(&g->setup.config, g->setup.relays, d->spool,
+	    false);
+	if (d->spool)
+		arrivals = arrivals_new(g->queue, stop_fd);
+	d->reloader.generations = &d->generations;
+	d->reloader.listener = d->listener;
+	d->reloader.spool = d->spool;
+	d->reloader.manager = &d->manager;
+	if (!queue_start(g->queue, why)) {
 		arrivals_free(arrivals);
 	} else {
 		arrivals_start(arrivals);
-		status = serve(s, l, q, stop_fd);
+		status = serve(d);
 	}
-	queue_free(q);
 	return status;
 }
 
 /* Everything that is done as the user that the daemon runs as. */
 static int
-run(struct setup *s, struct listener *l, struct buf *why)
+run(struct daemon *d, struct buf *why)
 {
-	struct spool *spool = NULL;
+	struct setup *s = &d->generations.newest->setup;
 	int status = EX_CONFIG;
 
-	if (setup_prepare(s, why) && open_spool(&s->config, &spool, why)) {
-		log_warnings(&s->config);
-		status = serve_queue(s, l, spool, why);
-	}
-	if (spool)
-		spool_close(spool);
-	return status;
+	if (!setup_prepare(s, why) || !open_spool(&s->config, &d->spool, why))
+		return status;
+	if (d->reloader.path && access(d->reloader.path, R_OK) != 0)
+		buf_addf(&s->config.warnings, "%s cannot be read by the user "
+		    "that the daemon runs as, so SIGHUP cannot have it read "
+		    "again\n", d->reloader.path);
+	log_warnings(&s->config);
+	if (watch_signals(&d->reloader.stop_fd, &d->reloader.ask_fd))
+		return serve_queue(d, why);
+	buf_addf(why, "cannot start: %s", strerror(errno));
+	return EX_OSERR;
 }
 
 static int
-start(struct setup *s, struct buf *why)
+start(struct daemon *d, struct buf *why)
 {
-	struct listener *l;
+	struct config *config = &d->generations.newest->setup.config;
 	int status = EX_CONFIG;
 
-	log_open(s->config.log, s->config.log_format, s->config.log_level);
-	raise_descriptor_limit(&s->config);
-	l = listen_open(&s->config, why);
-	if (!l)
+	log_open(config->log, config->log_format, config->log_level);
+	raise_descriptor_limit(config);
+	d->listener = listen_open(config, why);
+	if (!d->listener)
 		return EX_CONFIG;
-	if (become(s->config.run_as, l, why) &&
-	    become_owner(&s->config, l, why))
-		status = run(s, l, why);
-	listen_free(l);
+	if (become(config->run_as, d->listener, why) &&
+	    become_owner(config, d->listener, why))
+		status = run(d, why);
 	return status;
+}
+
+static void
+daemon_free(struct daemon *d)
+{
+	generations_free(&d->generations);
+	if (d->listener)
+		listen_free(d->listener);
+	if (d->spool)
+		spool_close(d->spool);
+	reload_free_environment(d->reloader.environment);
+	free(d);
 }
 
 int
 daemon_run(const char *config_path)
 {
-	struct setup s;
+	struct daemon *d = xcalloc(1, sizeof(*d));
 	struct buf why = {0};
 	int status = EX_CONFIG;
 
 	setup_forbid_core_files();
-	if (setup_read(&s, setup_config_path(config_path), &why)) {
-		status = start(&s, &why);
-		setup_free(&s);
-	}
+	generations_init(&d->generations);
+	d->reloader.path = setup_config_path(config_path);
+	d->reloader.environment = reload_copy_environment(environ);
+	if (setup_read(&d->generations.newest->setup, d->reloader.path, &why))
+		status = start(d, &why);
+	daemon_free(d);
 	if (why.len)
 		setup_print(stderr, "smarthost: ", &why);
 	buf_free(&why);

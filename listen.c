@@ -22,6 +22,7 @@
 #include "config.h"
 #include "conn.h"
 #include "dial.h"
+#include "generation.h"
 #include "inherit.h"
 #include "local.h"
 #include "message.h"
@@ -38,13 +39,13 @@ enum {
 };
 
 struct listener {
-	const struct config *config;
+	const struct config *config; /* of the start */
 	struct pollfd *fds;  /* listening sockets, and the stop pipe last */
 	size_t count;
 	struct local socket;  /* for everybody on this machine */
 	struct local control; /* for its administrators */
 	struct inheritance inherited;
-	struct queue *queue;
+	struct generations *generations;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	struct places places;
@@ -257,6 +258,7 @@ listen_open(const struct config *config, struct buf *why)
 
 struct guest {
 	struct listener *listener;
+	struct generation *generation;
 	struct conn *conn;
 	struct client client;
 };
@@ -266,6 +268,7 @@ leave(struct guest *g)
 {
 	struct listener *l = g->listener;
 
+	generation_leave(l->generations, g->generation);
 	pthread_mutex_lock(&l->lock);
 	places_leave(&l->places, g->client.local, g->client.uid);
 	pthread_cond_signal(&l->ended);
@@ -277,9 +280,9 @@ static void *
 run_session(void *argument)
 {
 	struct guest *g = argument;
-	struct listener *l = g->listener;
 
-	session_run(g->conn, &g->client, l->config, l->queue);
+	session_run(g->conn, &g->client, &g->generation->setup.config,
+	    g->generation->queue);
 	conn_close(g->conn);
 	leave(g);
 	return NULL;
@@ -311,7 +314,7 @@ identify(struct guest *g, int fd, const struct sockaddr *peer)
 	dial_add_address(&name, peer);
 	snprintf(g->client.name, sizeof(g->client.name), "%s", name.data);
 	g->client.may_relay =
-	    access_allows(&g->listener->config->listen.allow, peer);
+	    access_allows(&g->generation->setup.config.listen.allow, peer);
 	buf_free(&name);
 }
 
@@ -344,9 +347,11 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer,
 	struct guest *g = xcalloc(1, sizeof(*g));
 
 	g->listener = l;
+	g->generation = generation_enter(l->generations);
 	identify(g, fd, peer);
 	if (!take_place(g)) {
 		turn_away(fd);
+		generation_leave(l->generations, g->generation);
 		free(g);
 		return;
 	}
@@ -403,19 +408,37 @@ patience(const struct notify *n)
 }
 
 void
-listen_run(struct listener *l, struct queue *queue, int stop_fd,
+listen_reload(struct listener *l, const struct config *config)
+{
+	pthread_mutex_lock(&l->lock);
+	l->places.max_clients = config->listen.max_clients;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool
+is_alive(const struct listener *l)
+{
+	struct generation *g = generation_enter(l->generations);
+	bool alive = queue_is_alive(g->queue);
+
+	generation_leave(l->generations, g);
+	return alive;
+}
+
+void
+listen_run(struct listener *l, struct generations *generations, int stop_fd,
     const struct notify *n)
 {
 	struct pollfd *stop = &l->fds[l->count];
 
-	l->queue = queue;
+	l->generations = generations;
 	places_open(&l->places, l->config->listen.max_clients, geteuid());
 	*stop = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 	while (!stop->revents) {
 		bool rest = false;
 
 		orphans_reap();
-		if (n->interval && queue_is_alive(queue))
+		if (n->interval && is_alive(l))
 			notify_send(n, "WATCHDOG=1");
 		if (poll(l->fds, l->count + 1, patience(n)) < 0)
 			continue;

@@ -8,8 +8,8 @@
 
 struct buf;
 struct config;
+struct generations;
 struct notify;
-struct queue;
 
 /* The sockets that others connect to, and the sessions on them. */
 struct listener;
@@ -25,8 +25,11 @@ void listen_give_control(struct listener *, uid_t);
 
 /* Accepts and starts sessions until stop_fd becomes readable, and gives signs
  * of life where they are wanted. Then the sockets are closed. */
-void listen_run(struct listener *, struct queue *, int stop_fd,
+void listen_run(struct listener *, struct generations *, int stop_fd,
     const struct notify *);
+
+/* Takes over what a reload may change; in any thread. */
+void listen_reload(struct listener *, const struct config *);
 
 /* Waits until the last session has ended; false when the time is over. */
 bool listen_wait_for_sessions(struct listener *, int64_t deadline);

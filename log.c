@@ -34,7 +34,7 @@ enum {
 static struct {
 	enum log_target target;
 	enum log_format format;
-	enum log_level level;
+	_Atomic(enum log_level) level;
 	int syslog;             /* a socket, once it is the target */
 	pthread_mutex_t turn;   /* to write to stderr */
 	atomic_uint dropped;
@@ -63,6 +63,12 @@ log_open(enum log_target target, enum log_format format, enum log_level level)
 	log_state.level = level;
 	if (target == LOG_TO_SYSLOG)
 		open_syslog();
+}
+
+void
+log_set_level(enum log_level level)
+{
+	atomic_store(&log_state.level, level);
 }
 
 /* Between quotes: both formats take the JSON escapes. */

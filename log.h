@@ -16,6 +16,9 @@ enum log_format { LOG_AS_TEXT, LOG_AS_JSON };
  */
 void log_open(enum log_target, enum log_format, enum log_level);
 
+/* What is worth a line from now on; in any thread. */
+void log_set_level(enum log_level);
+
 /*
  * One line for one event: its name, then pairs of key and value, ended by a
  * NULL key. A pair with a NULL value is left out. Values are made printable

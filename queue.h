@@ -75,6 +75,15 @@ struct body_budget *queue_budget(struct queue *);
 /* Comes back, with true, unless something is stuck that must never be. */
 bool queue_is_alive(struct queue *);
 
+/* Has a queue with a new configuration, made but not started, take over from an
+ * old one over the same spool. Sessions and couriers may go on with the old one
+ * until they are done; it is freed before its heir. False if the system gives
+ * no thread; then nothing has happened. */
+bool queue_succeed(struct queue *old, struct queue *heir);
+
+/* The last heir, or the queue itself. */
+struct queue *queue_newest(struct queue *);
+
 /* Waiting submissions are answered, and no courier takes another. */
 void queue_stop(struct queue *);
 

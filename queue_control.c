@@ -79,7 +79,7 @@ queue_retry(struct queue *q, const struct queue_id *ids, size_t count,
 {
 	size_t found;
 
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	if (with_pauses)
 		end_pauses(q);
 	found = schedule_hurry(&q->schedule, ids, count, clock_now());
@@ -94,7 +94,7 @@ queue_nudge(struct queue *q)
 	int64_t now = clock_now();
 	bool due;
 
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	due = !q->nudged || now - q->nudged >= NUDGES_APART;
 	if (due) {
 		q->nudged = now;

@@ -28,6 +28,7 @@ struct spool;
  *     stored.c    what becomes of a stored message after an attempt
  *     owed.c      the notices about what was refused
  *     backlog.c   the clock: what is stored, and when it is due
+ *     succession.c  the queue that a reload puts in the place of this one
  */
 
 enum state { IN_LINE, TRIED, SENDING, SETTLED };
@@ -78,6 +79,8 @@ struct queue {
 	struct spool *spool; /* NULL: none */
 	bool alone;
 	bool stopping;
+	struct queue *heir;  /* has what is stored since a reload; or NULL */
+	bool unborn;         /* it waits for what it is to inherit */
 	struct submission *newest; /* whose session waits */
 	struct body_budget budget;
 	pthread_mutex_t lock;
@@ -113,6 +116,12 @@ void queue_keep(struct queue *, struct submission *, bool shared,
 /* queue_submit() for the process that has no couriers: the attempt is made in
  * this thread, up to direct_wait. */
 void alone_submit(struct queue *, struct submission *, struct verdict *);
+
+/* --- succession.c ---------------------------------------------------------- */
+
+/* Locks the queue that has what is stored: this one or, after reloads, the last
+ * of its heirs. To be unlocked by who called; it lives as long as this one. */
+struct queue *queue_lock_newest(struct queue *);
 
 /* --- line.c, under the lock ---------------------------------------------- */
 
@@ -180,7 +189,8 @@ void backlog_look_again(struct queue *, int64_t *seen);
 /* It is no longer stored. */
 void backlog_forget(struct queue *, const char *id);
 
-/* Under the lock: plans a stored message anew and frees the submission. */
+/* Under the lock: plans a stored message anew, for the heir if there is one, and
+ * frees the submission. */
 void backlog_return(struct queue *, struct submission *);
 
 /* --- stored.c, outside the lock, since it touches files ------------------- */

@@ -103,12 +103,12 @@ stored_is_expired(struct queue *q, const struct message *m)
 bool
 stored_commit(struct queue *q, struct message *m)
 {
+	struct queue *newest = queue_lock_newest(q);
 	int error;
 
 	/* Known before it is there, so that nobody finds it as a stranger. */
-	pthread_mutex_lock(&q->lock);
-	roster_add(&q->roster, m->id);
-	pthread_mutex_unlock(&q->lock);
+	roster_add(&newest->roster, m->id);
+	pthread_mutex_unlock(&newest->lock);
 	if (spool_commit(q->spool, m))
 		return true;
 	error = errno;
@@ -182,7 +182,7 @@ keep_unmarked(struct queue *q, struct submission *s)
 		    "of %s: %s; it is not tried again before that is done",
 		    s->message->id, strerror(errno));
 	s->unmarked = true;
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	s->next = q->unmarked;
 	q->unmarked = s;
 	pthread_cond_signal(&q->tick);
