@@ -28,6 +28,7 @@
 #include "queue.h"
 #include "queue_internal.h"
 #include "record.h"
+#include "repair.h"
 #include "report.h"
 #include "spool.h"
 #include "stranger.h"
@@ -209,7 +210,12 @@ judge(struct drop *d, struct message *m)
 		queue_recipient_limit(d->collector->queue, m, true))
 		fault = "550 5.5.3 More recipients than one message may have";
 	if (!fault)
+		fault = repair_find_loop(m,
+		    d->collector->queue->config->hostname);
+	if (!fault) {
+		repair_report(m);
 		return store(d, m);
+	}
 	if (fault[0] == '4')
 		postpone(d->collector, fault);
 	else

@@ -106,6 +106,9 @@ void config_read_text(struct draft *, const char *text, size_t len);
 void config_read_environment(struct draft *);
 void config_judge(struct draft *);
 void config_judge_upstream(struct draft *, struct block *);
+
+/* Whether it is this machine by its loopback interface. */
+bool config_host_is_local(const char *host);
 void config_judge_identity(struct draft *);
 void config_judge_tls(struct draft *, const struct block *,
     struct upstream *);

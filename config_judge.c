@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -213,6 +214,38 @@ judge_queue(struct draft *draft)
 		    "write delivery = direct");
 }
 
+/* Whether the relay would be this listener. */
+static bool
+is_ourselves(const struct upstream *u, const struct endpoint *e)
+{
+	const char *host = strcasecmp(u->host, "localhost") ? u->host
+							    : "127.0.0.1";
+	const char *port = strrchr(e->text, ':');
+	char *there = xasprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+	    (unsigned)u->port);
+	bool same = !strcmp(e->text, there) ||
+	    (is_wildcard(&e->address) && config_host_is_local(host) && port &&
+		!strcmp(port, strrchr(there, ':')));
+
+	free(there);
+	return same;
+}
+
+static void
+judge_loop(struct draft *draft, size_t number)
+{
+	const struct endpoints *addresses = &draft->config->listen.addresses;
+	const struct upstream *u = &draft->config->upstreams[number];
+	struct place place = block_place(&draft->upstreams[number], "host",
+	    u->host);
+
+	for (size_t i = 0; u->host && i < addresses->count; i++)
+		if (is_ourselves(u, &addresses->list[i]))
+			draft_complain(draft, &place, "with port %u that is "
+			    "this daemon itself, see [listen] address; name "
+			    "the relay", (unsigned)u->port);
+}
+
 void
 config_judge(struct draft *draft)
 {
@@ -227,6 +260,8 @@ config_judge(struct draft *draft)
 	for (size_t i = 0; i < config->upstream_count; i++)
 		config_judge_upstream(draft, &draft->upstreams[i]);
 	judge_listen(draft);
+	for (size_t i = 0; i < config->upstream_count; i++)
+		judge_loop(draft, i);
 	judge_queue(draft);
 	config_judge_identity(draft);
 }

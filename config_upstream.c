@@ -198,8 +198,8 @@ judge_auth_none(struct draft *draft, const struct block *block,
 		draft_warn(draft, &place, "user and password are not used");
 }
 
-static bool
-host_is_local(const char *host)
+bool
+config_host_is_local(const char *host)
 {
 	struct sockaddr_storage address;
 
@@ -219,7 +219,7 @@ judge_login(struct draft *draft, const struct block *block,
 		judge_auth_none(draft, block, u);
 	else if (!u->user || u->password.kind == SECRET_NONE)
 		judge_no_login(draft, block, u);
-	else if (u->tls == TLS_MODE_NONE && !host_is_local(u->host))
+	else if (u->tls == TLS_MODE_NONE && !config_host_is_local(u->host))
 		draft_warn(draft, &place, "the password crosses the network "
 		    "in the clear");
 }

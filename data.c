@@ -27,11 +27,12 @@ data_ended(const struct data_reader *r)
 static void
 put(struct data_reader *r, const char *text, size_t len, struct buf *out)
 {
-	while (r->column + len > LINE_LIMIT) {
+	while (r->column + len > LINE_LIMIT && !r->in_header) {
 		size_t fits = LINE_LIMIT - r->column;
 
 		buf_add(out, text, fits);
 		buf_adds(out, "\r\n ");
+		r->broken = true;
 		r->column = 1;
 		text += fits;
 		len -= fits;
@@ -67,6 +68,7 @@ static void
 take_stray_cr(struct data_reader *r, struct buf *out)
 {
 	r->bare_newline |= is_from_client(r);
+	r->stray = true;
 	put(r, " ", 1, out);
 }
 
@@ -179,6 +181,19 @@ data_finish(struct data_reader *r, struct buf *out)
 	if (r->column || r->state == DATA_CR)
 		put_line_end(r, out);
 	r->state = DATA_ENDED;
+}
+
+void
+data_break(struct data_reader *r, const char *line, size_t len,
+    struct buf *out)
+{
+	bool whole = len > 1 && line[len - 1] == '\n';
+
+	r->in_header = false;
+	r->column = 0;
+	put(r, line, whole ? len - 2 : len, out);
+	if (whole)
+		put_line_end(r, out);
 }
 
 void

@@ -11,8 +11,8 @@ struct buf;
  * The bytes of a message as they come in and as they go out, as pure
  * functions. What comes out of the reader is canonical: every line ends in
  * CRLF, none is longer than 998 bytes (longer ones are broken by CRLF SP, as
- * Postfix does), no other CR or LF is left. A stray CR becomes a space, a
- * bare LF ends a line.
+ * Postfix does, but for a header's, see fold.h), no other CR or LF is left. A
+ * stray CR becomes a space, a bare LF ends a line.
  */
 enum data_source {
 	DATA_FROM_SMTP,      /* ends at CRLF.CRLF and nowhere else; a leading
@@ -37,6 +37,9 @@ struct data_reader {
 	size_t column;      /* bytes in the current output line */
 	bool bare_newline;  /* an SMTP client sent a bare CR or LF */
 	bool eight_bit;     /* a byte over 127 went through */
+	bool in_header;     /* lines are not broken */
+	bool stray;         /* a bare CR became a space */
+	bool broken;        /* a line was broken */
 };
 
 /* Starts at the first byte behind the 354, or of stdin. */
@@ -50,6 +53,11 @@ bool data_ended(const struct data_reader *);
 
 /* The input is at its end without a dot, which only stdin may be. */
 void data_finish(struct data_reader *, struct buf *out);
+
+/* Appends what was read as a header's line, all of it or its beginning, and
+ * turns out to be the body's first. */
+void data_break(struct data_reader *, const char *line, size_t len,
+    struct buf *out);
 
 /* Appends canonical lines with the leading dots doubled (RFC 5321 section
  * 4.5.2). *at_line_start is kept between calls and true before the first. */

@@ -14,10 +14,9 @@
 #include "address.h"
 #include "clock.h"
 #include "header.h"
+#include "repair.h"
 
 enum {
-	HEADER_MAX = 256 * 1024,
-	RECEIVED_MAX = 50, /* a loop, says everybody who counts */
 	OVERFLOW_UID = 65534, /* anybody of another user namespace */
 };
 
@@ -167,114 +166,6 @@ message_add_recipients_text(const struct message *m, struct buf *out,
 }
 
 static void
-refuse(struct message *m, const char *reply)
-{
-	if (!m->fault)
-		m->fault = reply;
-}
-
-/* NUL is refused in a header, where it could hide a field from the next
- * reader, and becomes a space in a body. */
-static void
-add_to_body(struct message *m, char *data, size_t len)
-{
-	char *nul = data;
-
-	while ((nul = memchr(nul, '\0', len - (size_t)(nul - data))))
-		*nul++ = ' ';
-	if (!body_write(&m->body, data, len))
-		refuse(m, "452 4.3.1 No room to keep the message, try again "
-			  "later");
-}
-
-/* A complete line, CRLF included, that belongs to the header or begins the
- * body. True if it was the former. */
-static bool
-add_header_line(struct message *m, const char *line, size_t len)
-{
-	bool continues = line[0] == ' ' || line[0] == '\t';
-
-	if (len == 2)
-		return false;
-	if (!m->header.len && !continues &&
-	    (strncmp(line, "From ", 5) == 0 || strncmp(line, ">From ", 6) == 0))
-		return true; /* a mailbox's separator, not a field */
-	if (continues ? !m->header.len : !header_line_is_field(line, len - 2))
-		return false;
-	if (memchr(line, '\0', len))
-		refuse(m, "554 5.6.0 NUL byte in the message header");
-	if (m->header.len + len > HEADER_MAX)
-		refuse(m, "552 5.3.4 The header is larger than 256 KiB");
-	else
-		buf_add(&m->header, line, len);
-	return true;
-}
-
-/* The header is complete. */
-static void
-start_body(struct message *m)
-{
-	m->in_body = true;
-	if (header_count(buf_text(&m->header), m->header.len, "Received") >
-	    RECEIVED_MAX)
-		refuse(m, "554 5.4.6 Too many hops: more than 50 Received "
-			  "fields, this is a mail loop");
-	if (m->line.len > 2 ||
-	    (m->line.len && m->line.data[0] != '\r')) /* not the blank line */
-		add_to_body(m, m->line.data, m->line.len);
-	buf_free(&m->line);
-}
-
-/* Takes header lines off the front of the chunk; what is left is body. */
-static size_t
-take_header(struct message *m, const char *data, size_t len)
-{
-	size_t used = 0;
-
-	while (used < len && !m->in_body) {
-		const char *end = memchr(data + used, '\n', len - used);
-		size_t line = end ? (size_t)(end - data) + 1 - used
-				  : len - used;
-
-		buf_add(&m->line, data + used, line);
-		used += line;
-		if (!end)
-			break;
-		if (add_header_line(m, m->line.data, m->line.len))
-			buf_clear(&m->line);
-		else
-			start_body(m);
-	}
-	return used;
-}
-
-/* Stores what the reader made of the input. */
-static void
-store_chunk(struct message *m)
-{
-	size_t used = take_header(m, buf_text(&m->chunk), m->chunk.len);
-
-	if (used < m->chunk.len)
-		add_to_body(m, m->chunk.data + used, m->chunk.len - used);
-	if (message_size(m) > m->limit)
-		refuse(m, "552 5.3.4 The message is larger than max_message");
-	buf_clear(&m->chunk);
-}
-
-size_t
-message_read(struct message *m, struct data_reader *reader, const char *data,
-    size_t len)
-{
-	size_t used = data_read(reader, data, len, &m->chunk);
-
-	if (m->fault)
-		buf_clear(&m->chunk);
-	else
-		store_chunk(m);
-	return used;
-}
-
-static void
 add_if_missing(struct message *m, const char *name, const char *value)
 {
 	struct field field;
@@ -283,25 +174,10 @@ add_if_missing(struct message *m, const char *name, const char *value)
 		buf_addf(&m->header, "%s: %s\r\n", name, value);
 }
 
-const char *
-message_finish(struct message *m, struct data_reader *reader)
-{
-	data_finish(reader, &m->chunk);
-	if (!m->fault)
-		store_chunk(m);
-	if (!m->in_body)
-		start_body(m);
-	m->eight_bit = reader->eight_bit;
-	buf_free(&m->chunk);
-	if (!m->sender)
-		message_set_sender(m, "");
-	return m->fault;
-}
-
 void
 message_complete(struct message *m, const char *hostname, const char *from)
 {
-	struct buf date = {0}, id = {0};
+	struct buf date = {0}, id = {0}, nobody = {0};
 
 	clock_add_date(&date, time(NULL));
 	buf_addf(&id, "<%s@%s>", m->id, hostname);
@@ -309,8 +185,12 @@ message_complete(struct message *m, const char *hostname, const char *from)
 	header_remove(&m->header, "Resent-Bcc");
 	add_if_missing(m, "Date", date.data);
 	add_if_missing(m, "Message-ID", id.data);
-	if (from || *m->sender)
-		add_if_missing(m, "From", from ? from : m->sender);
+	if (!from && !*m->sender)
+		buf_addf(&nobody, "MAILER-DAEMON@%s", hostname);
+	add_if_missing(m, "From", from ? from
+		: nobody.len ? nobody.data : m->sender);
+	repair_add_mime(m);
+	buf_free(&nobody);
 	buf_free(&date);
 	buf_free(&id);
 }

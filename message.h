@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "data.h"
 #include "reply.h"
+#include "utf8.h"
 
 enum { QUEUE_ID_SIZE = 33 };
 
@@ -65,7 +66,8 @@ struct message {
 	size_t recipient_count;
 	struct buf header;
 	struct body body;
-	bool eight_bit;
+	bool eight_bit;         /* a byte over 127 is in it */
+	unsigned repairs;       /* what was wrong with it, see repair.h */
 	bool utf8;              /* SMTPUTF8 was asked for (RFC 6531) */
 	char returns;           /* RET (RFC 3461): 'F', 'H', or 0 */
 	char *envelope_id;      /* ENVID, xtext as it came; or NULL */
@@ -80,6 +82,8 @@ struct message {
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */
 	bool in_body;
+	bool is_read;      /* no, it is complete */
+	struct utf8_watch text; /* of the body, once eight_bit is set */
 	struct buf line;   /* an unfinished header line */
 	struct buf chunk;
 	const char *fault; /* the SMTP reply that refuses it, or NULL */
@@ -115,8 +119,9 @@ size_t message_read(struct message *, struct data_reader *, const char *,
  * message. */
 const char *message_finish(struct message *, struct data_reader *);
 
-/* Removes Bcc and adds Date, Message-ID and From where they are missing. from
- * is the value for From; NULL: the envelope sender, if there is one. */
+/* Removes Bcc and adds Date, Message-ID and From where they are missing, and
+ * MIME fields to 8-bit text. from is the value for From; NULL: the envelope
+ * sender, or the name that notices have. */
 void message_complete(struct message *, const char *hostname,
     const char *from);
 

@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "message.h"
 #include "queue.h"
+#include "repair.h"
 #include "reply.h"
 #include "report.h"
 #include "session.h"
@@ -206,10 +207,14 @@ receive_finish(struct session *s, struct data_reader *reader)
 	if (!fault && reader->bare_newline &&
 	    s->config->listen.reject_bare_newline)
 		fault = "550 5.6.0 Bare CR or LF in the message";
+	if (!fault)
+		fault = repair_find_loop(s->message, s->config->hostname);
 	if (fault) {
 		refuse(s, fault);
 	} else {
 		complete_message(s);
+		if (s->queue)
+			repair_report(s->message);
 		submit(s);
 	}
 	session_reset(s);

@@ -29,6 +29,23 @@ utf8_read(const char *s, size_t len, uint32_t *character)
 	return bytes;
 }
 
+void
+utf8_watch(struct utf8_watch *w, const char *s, size_t len)
+{
+	uint32_t character;
+
+	for (size_t i = 0; i < len && !w->broken; i++) {
+		if (!w->held_len && !(s[i] & 0x80))
+			continue;
+		w->beyond = true;
+		w->held[w->held_len++] = s[i];
+		if (utf8_read(w->held, w->held_len, &character))
+			w->held_len = 0;
+		else
+			w->broken = w->held_len == sizeof(w->held);
+	}
+}
+
 bool
 utf8_is_ascii(const char *s)
 {

@@ -11,6 +11,16 @@
  * surrogate, a number beyond U+10FFFF. */
 size_t utf8_read(const char *s, size_t len, uint32_t *character);
 
+/* Whether a text that comes in pieces is UTF-8. A zeroed struct begins it. */
+struct utf8_watch {
+	char held[4]; /* a character's beginning */
+	size_t held_len;
+	bool beyond;  /* a byte over 127 was in it */
+	bool broken;  /* it is not UTF-8 */
+};
+
+void utf8_watch(struct utf8_watch *, const char *s, size_t len);
+
 /* Whether all bytes are ASCII. */
 bool utf8_is_ascii(const char *s);
 

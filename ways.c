@@ -20,6 +20,7 @@
 #include "message.h"
 #include "owner.h"
 #include "queue.h"
+#include "repair.h"
 #include "report.h"
 #include "smtp.h"
 #include "spool.h"
@@ -195,15 +196,23 @@ complete(struct job *j)
 	buf_free(&from);
 }
 
+static void
+open_log(struct job *j)
+{
+	if (!j->has_log)
+		log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
+						       : LOG_TO_NOWHERE,
+		    LOG_AS_TEXT, j->setup.config.log_level);
+	j->has_log = true;
+}
+
 /* Once, though a session has many messages. */
 static bool
 prepare(struct job *j, struct buf *why)
 {
 	if (j->prepared)
 		return true;
-	log_open(access("/dev/log", F_OK) == 0 ? LOG_TO_SYSLOG
-					       : LOG_TO_NOWHERE,
-	    LOG_AS_TEXT, j->setup.config.log_level);
+	open_log(j);
 	setup_forbid_core_files();
 	j->prepared = setup_prepare(&j->setup, why);
 	if (j->prepared)
@@ -381,6 +390,10 @@ ways_submit(struct job *j)
 {
 	int status = EX_OK;
 
+	if (repair_is_notable(j->draft.message)) {
+		open_log(j);
+		repair_report(j->draft.message);
+	}
 	if (to_daemon(j, &status))
 		return status;
 	if (is_too_large(j))

@@ -20,6 +20,7 @@ struct job {
 	struct buf config_error;
 	char hostname[256];
 	uid_t uid;            /* of the caller */
+	bool has_log;         /* it is open */
 	bool prepared;        /* relays are ready to be used */
 	struct verdict verdict; /* what the daemon or the relay said last */
 	bool by_daemon;         /* the daemon */

@@ -2,6 +2,7 @@
 """What goes in comes out: bodies and headers of every kind, by both inlets,
 to the byte."""
 
+import json
 import re
 
 import pytest
@@ -44,20 +45,25 @@ def inlet(request, start, sections, relay, place):
                               *recipients, stdin=text, **how)
             assert result.status == 0, result.text
         taken = one.messages[-1]
-        check_wire(taken)
+        check_wire(taken, inlet_longest(send))
         return taken
     send.relay, send.daemon, send.name = one, daemon, request.param
+    send.long_lines = False
     return send
 
 
-def check_wire(taken):
+def inlet_longest(send):
+    return 1 << 20 if send.long_lines else 998
+
+
+def check_wire(taken, longest=998):
     """RFC 5321: CRLF only, dots stuffed, no line over 998, the end of the
     last line there."""
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", taken.body)
     assert taken.body == b"" or taken.body.endswith(b"\r\n")
     assert not re.search(rb"(?m)^\.(?!\.)", taken.body)
     # the dot that stuffs is not counted (RFC 5321 section 4.5.3.1.6)
-    assert max(map(len, taken.content.split(b"\r\n"))) <= 998
+    assert max(map(len, taken.content.split(b"\r\n"))) <= longest
     assert b"\0" not in taken.body
 
 
@@ -106,6 +112,103 @@ def test_long_lines_are_folded(size, prefix, inlet):
     line = (prefix + b"0123456789" * (size // 10 + 1))[:size]
     taken = inlet(HEAD + b"\n" + line + b"\nnext\n")
     assert taken.text.replace(b"\r\n ", b"") == line + b"\r\nnext\r\n"
+
+
+LONG = {
+    "words": (b"Comments: start" + b" word" * 1000, b""),
+    "references": (b"References: <a@b>" + b" <0123456789@x.test>" * 200, b""),
+    "recipients": (b"X-To: a@x.test" + b",b@x.test" * 300, b" "),
+    "one word": (b"X-Token: " + b"0123456789" * 300, b" "),
+    "json": (b'X-SMTPAPI: {"to":["a@x.test"' + b',"b, c@x.test"' * 200 +
+             b"]}", b" "),
+    "json in one piece": (b'X-SMTPAPI: {"t":"' + b"0123456789" * 300 + b'"}',
+                          None),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_long_header_lines(case, inlet):
+    """Folded where white space is, unfolded the same again; JSON is never
+    cut."""
+    line, blank = LONG[case]
+    inlet.long_lines = blank is None
+    taken = inlet(HEAD + line + b"\n\nx\n")
+    text = taken.header
+    assert text.count(b"\r\nX-") <= 1
+    found = text[text.index(line[:8]):]
+    if blank is None:
+        assert line in found.replace(b"\r\n", b"")
+        return
+    found = re.split(rb"\r\n(?![ \t])", found)[0]
+    pieces = found.split(b"\r\n")
+    assert len(pieces) > 2 and all(piece.strip() for piece in pieces)
+    back = found.replace(b"\r\n", b"")
+    assert back == line or found.replace(b"\r\n ", b"") == line or \
+        re.sub(rb"\r\n ?", b"", found) == line.replace(b": ", b":", 1)
+    if case == "json":
+        assert json.loads(back.partition(b":")[2])["to"][-1] == "b, c@x.test"
+
+
+def test_eight_bit_text_without_mime(inlet):
+    taken = inlet(HEAD + "\nGrüße\n".encode())
+    names = dict(fields(taken))
+    assert names["mime-version"] == "1.0"
+    assert names["content-type"] == "text/plain; charset=utf-8"
+    assert names["content-transfer-encoding"] == "8bit"
+    taken = inlet(HEAD + b"\nGr\xfc\xdfe\n")
+    assert dict(fields(taken))["content-type"].endswith("=unknown-8bit")
+    taken = inlet(HEAD + b"Content-Type: text/html\n\nGr\xfc\xdfe\n")
+    assert [value for name, value in fields(taken)
+            if name.startswith(("content-", "mime"))] == ["text/html"]
+
+
+def test_large_eight_bit_text_without_mime(inlet):
+    """The header of a message that does not fit into memory is written
+    before its end is known."""
+    line = "Grüße und mehr\n".encode()
+    taken = inlet(HEAD + b"\n" + line * 40000)
+    assert dict(fields(taken))["content-type"] == "text/plain; charset=utf-8"
+    assert taken.text == line.replace(b"\n", b"\r\n") * 40000
+
+
+def test_loop(start, sections, relay):
+    """SE-43: the relay sends it back here."""
+    one = relay()
+    own = b"Received: from x\r\n\tby client.example.test with ESMTP id 1;\r\n"
+    with start(sections(one)).connect() as client:
+        client.ehlo()
+        for count, code in ((4, 250), (5, 554)):
+            client.envelope()
+            client.send(own * count + b"\r\nx\r\n.\r\n")
+            assert client.reply().code == code
+    assert one.copies() == 1
+
+
+@pytest.mark.parametrize("host, listen", [
+    ("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"),
+    ("127.0.0.1", "0.0.0.0"), ("localhost", "[::]")])
+def test_configured_as_its_own_relay(host, listen, sections, place):
+    config = harness.write_config(place / "conf", sections(2525, {
+        "upstream": {"host": host},
+        "listen": {"address": f"{listen}:2525", "allow": "loopback"}}))
+    result = harness.run("-c", config, "check", "--config")
+    assert result.status == harness.CONFIG
+    assert "this daemon itself" in result.text
+
+
+@pytest.mark.parametrize("signature", [b"DKIM-Signature: v=1\n",
+                                       b"Content-Type: multipart/signed\n"])
+def test_broken_lines_of_what_is_signed_are_named(signature, start, sections,
+                                                  relay):
+    daemon = start(sections(relay()))
+    with daemon.connect() as client:
+        client.ehlo()
+        client.envelope()
+        client.send((HEAD + signature + b"\n" + b"x" * 2000 +
+                     b"\n").replace(b"\n", b"\r\n") + b".\r\n")
+        client.expect(250)
+    assert daemon.events("message", level="warn",
+                         text=re.compile("998 bytes broken.*signed"))
 
 
 EMPTY = {

@@ -417,7 +417,7 @@ struct complete_case {
 
 static const struct complete_case complete_cases[] = {
 	{"", "s@x", NULL, "", "Date Message-ID From "},
-	{"", "", NULL, "", "Date Message-ID "},
+	{"", "", NULL, "", "Date Message-ID From "},
 	{"", "", "\"R\" <r@x>", "", "Date Message-ID From "},
 	{"A: b\r\n", "s@x", NULL, "A: b\r\n", "Date Message-ID From "},
 	{THREE, "s@x", "\"R\" <r@x>", THREE, ""},
@@ -488,7 +488,12 @@ check_added(const struct message *m, size_t kept,
 		buf_addf(&names, "%.*s ", (int)strcspn(field.start, ":"),
 		    field.start);
 		buf_clear(&id);
-		buf_addf(&id, "%s\r\n", t->from ? t->from : t->sender);
+		buf_addf(&id, "%s%s\r\n", t->from ? t->from : t->sender,
+		    t->from || *t->sender ? "" : "MAILER-DAEMON@");
+		if (!t->from && !*t->sender) {
+			id.len -= 2;
+			buf_addf(&id, "%s\r\n", host);
+		}
 		if (field_is(&field, "Message-ID")) {
 			buf_clear(&id);
 			buf_addf(&id, "<%s@%s>\r\n", m->id, host);
