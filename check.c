@@ -14,6 +14,7 @@
 #include "address.h"
 #include "check_relay.h"
 #include "config.h"
+#include "owner.h"
 #include "setup.h"
 
 struct options {
@@ -23,14 +24,19 @@ struct options {
 	const char *to; /* or NULL */
 };
 
+/* Root looks with the eyes of the daemon: as the user that it would be. */
 static bool
-knows_user(const struct config *config, struct buf *why)
+become(const struct config *config, struct buf *why)
 {
+	const char *name = config->run_as, *spool = config->queue.directory;
 	uid_t uid;
 	gid_t gid;
 
-	return !config->run_as ||
-	    setup_find_user(config->run_as, &uid, &gid, why);
+	if (name && !setup_find_user(name, &uid, &gid, why))
+		return false;
+	if (name && geteuid() == 0 && !setup_become(name, uid, gid, why))
+		return false;
+	return !spool || owner_become(spool, why);
 }
 
 /* Sentences, one a line, each as a step of its own. */
@@ -56,7 +62,7 @@ judge(struct check *c, struct setup *s, const char *path, bool config_only)
 	bool ok = setup_read(s, path, &why);
 
 	if (ok) {
-		ok = knows_user(&s->config, &why) && setup_prepare(s, &why);
+		ok = become(&s->config, &why) && setup_prepare(s, &why);
 		if (c->report.json)
 			report_sentences(c, CHECK_WARNING,
 			    buf_text(&s->config.warnings));

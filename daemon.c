@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -88,10 +87,7 @@ become(const char *name, struct listener *l, struct buf *why)
 	if (!setup_find_user(name, &uid, &gid, why))
 		return false;
 	listen_give_control(l, uid);
-	if (setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0)
-		return true;
-	buf_addf(why, "run_as: cannot become %s: %s", name, strerror(errno));
-	return false;
+	return setup_become(name, uid, gid, why);
 }
 
 /* The signal thread: the first SIGTERM or SIGINT makes the stop pipe readable

@@ -6,6 +6,7 @@
 #include "setup.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,15 @@ load_anchors(struct setup *s, const struct upstream *u, struct buf *why)
 		    "or have keys that cannot be used, and are left out\n",
 		    u->tls_ca_file, tls_trust_skipped(trust));
 	return trust;
+}
+
+bool
+setup_become(const char *name, uid_t uid, gid_t gid, struct buf *why)
+{
+	if (setgroups(0, NULL) == 0 && setgid(gid) == 0 && setuid(uid) == 0)
+		return true;
+	buf_addf(why, "run_as: cannot become %s: %s", name, strerror(errno));
+	return false;
 }
 
 static bool

@@ -33,6 +33,9 @@ bool setup_read_option(struct setup *, const char *path, struct buf *why);
  * is none of that name. */
 bool setup_find_user(const char *name, uid_t *, gid_t *, struct buf *why);
 
+/* Root becomes that user, for good. False with a sentence if he cannot. */
+bool setup_become(const char *name, uid_t, gid_t, struct buf *why);
+
 /* Loads what the configuration refers to: anchors, password files, capture
  * directories; as the user that will use them. */
 bool setup_prepare(struct setup *, struct buf *why);

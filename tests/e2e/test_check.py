@@ -315,6 +315,26 @@ def test_password_file_unreadable(golden, config, place):
            path, uid=NOBODY)
 
 
+@root_only
+@pytest.mark.parametrize("how", ["run_as", "spool"])
+def test_root_looks_as_the_user_of_the_daemon(how, config, place):
+    """What only root can read is of no use to it."""
+    changes = password_file(place, "secret")
+    if how == "run_as":
+        changes["smarthost"] = {"run_as": "nobody"}
+    else:
+        (place / "spool").mkdir(mode=0o700)
+        os.chown(place / "spool", NOBODY, NOBODY)
+        changes["queue"] = {"directory": place / "spool"}
+    path = config(None, changes)
+    done = run("-c", path, "check", "--config")
+    assert done.status == CONFIG
+    assert "Permission denied; put" in done.text
+    assert f"uid {NOBODY}" in done.text
+    os.chown(place / "relay-password", NOBODY, NOBODY)
+    assert run("-c", path, "check", "--config").status == 0
+
+
 def test_user_missing(golden, config, place):
     changes = password_file(place, "secret")
     changes["upstream"]["provider"] = "mailgun"
