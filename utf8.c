@@ -5,6 +5,10 @@
  */
 #include "utf8.h"
 
+#include <string.h>
+
+#include "buf.h"
+
 size_t
 utf8_read(const char *s, size_t len, uint32_t *character)
 {
@@ -43,6 +47,33 @@ utf8_watch(struct utf8_watch *w, const char *s, size_t len)
 			w->held_len = 0;
 		else
 			w->broken = w->held_len == sizeof(w->held);
+	}
+}
+
+static bool
+is_visible(uint32_t c)
+{
+	/* Controls; marks, lines and the embedding of directions; isolates. */
+	return c >= ' ' && (c < 0x7f || c > 0x9f) && c != 0x61c &&
+	    (c < 0x200b || c > 0x200f) && (c < 0x2028 || c > 0x202e) &&
+	    (c < 0x2060 || c > 0x206f) && c != 0xfeff;
+}
+
+void
+utf8_add_visible(struct buf *out, const char *text, size_t max)
+{
+	size_t len = strlen(text);
+	size_t end = len < max ? len : max;
+
+	for (size_t at = 0; at < end;) {
+		uint32_t c = 0;
+		size_t bytes = utf8_read(text + at, end - at, &c);
+
+		if (bytes && is_visible(c))
+			buf_add(out, text + at, bytes);
+		else
+			buf_addc(out, '?');
+		at += bytes ? bytes : 1;
 	}
 }
 

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
+
 /* Reads the character at the start of s (RFC 3629). Returns its bytes, 1 to 4;
  * 0 where there is none: the end of s, an overlong form, half a character, a
  * surrogate, a number beyond U+10FFFF. */
@@ -20,6 +22,11 @@ struct utf8_watch {
 };
 
 void utf8_watch(struct utf8_watch *, const char *s, size_t len);
+
+/* Appends text for a terminal, at most max bytes of it: what is no character,
+ * moves the cursor or turns the direction of writing becomes a question
+ * mark. */
+void utf8_add_visible(struct buf *, const char *text, size_t max);
 
 /* Whether all bytes are ASCII. */
 bool utf8_is_ascii(const char *s);

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "json.h"
 #include "message.h"
+#include "utf8.h"
 
 enum { ADDRESS_SHOWN = 320, REPLY_SHOWN = 600 };
 
@@ -140,8 +141,7 @@ static void
 add_address(struct buf *out, const char *address)
 {
 	if (*address)
-		buf_add_printable(out, address, strlen(address),
-		    ADDRESS_SHOWN);
+		utf8_add_visible(out, address, ADDRESS_SHOWN);
 	else
 		buf_adds(out, "MAILER-DAEMON");
 }
@@ -232,8 +232,7 @@ add_envelope_recipients(struct buf *out, const struct message *m,
 		struct buf reply = {0};
 
 		buf_adds(out, "Recipient: <");
-		buf_add_printable(out, r->address, strlen(r->address),
-		    ADDRESS_SHOWN);
+		utf8_add_visible(out, r->address, ADDRESS_SHOWN);
 		buf_addf(out, "> %s", state_of(r));
 		add_reply(&reply, r, s);
 		if (reply.len) {
@@ -265,8 +264,7 @@ view_add_envelope(struct buf *out, const struct entry *e,
 						   : "\nOwner: uid %u\n",
 		    (unsigned)m->owner);
 		buf_adds(out, "Sender: <");
-		buf_add_printable(out, m->sender, strlen(m->sender),
-		    ADDRESS_SHOWN);
+		utf8_add_visible(out, m->sender, ADDRESS_SHOWN);
 		buf_adds(out, ">\n");
 		add_envelope_recipients(out, m, s);
 	}

@@ -167,6 +167,25 @@ def test_text_is_that_of_mailq(away):
     assert last == "-- 1 Kbytes in 1 Request."
 
 
+def test_addresses_beyond_ascii(away):
+    """As they are, for people and for programs, with a daemon and without."""
+    green = "gr\u00fcn@gr\u00fcn.example"
+    with away.connect() as client:
+        client.ehlo()
+        client.expect(250, f"MAIL FROM:<{green}> SMTPUTF8")
+        client.expect(250, f"RCPT TO:<{green}>")
+        client.expect(354, "DATA")
+        client.send(message(newline="\r\n") + b".\r\n")
+        client.expect(250)
+    for _ in range(2):
+        name = [one["id"] for one in listed(away.config)
+                if one["sender"] == green][0]
+        assert queue(away.config).stdout.decode().count(green) == 2
+        assert queue(away.config, "show", name).stdout.decode().count(
+            f"<{green}>") == 2
+        away.stop()
+
+
 def test_what_waits_for_the_upstream(away):
     """Its file says nothing of the relay's trouble; the daemon does."""
     [found] = listed(away.config)
