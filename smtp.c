@@ -30,6 +30,9 @@ enum {
 	 * Five minutes for each answer (RFC 5321 section 4.5.3.2) are for the
 	 * last one. */
 	OPENING_TIMEOUT = 30000,
+	/* So many addresses have connect_timeout each; more have together as
+	 * much as these. */
+	PATIENT_ADDRESSES = 6,
 	RESET_TIMEOUT = 2000, /* another message may wait, and a new
 	                       * connection costs it less than more patience */
 	QUIT_TIMEOUT = 2000,
@@ -135,7 +138,8 @@ opening_deadline(const struct smtp *s, int64_t deadline, int addresses)
 /* One attempt to get in: what is known of the addresses, and of why. */
 struct way {
 	int64_t deadline; /* for all of it; 0: none */
-	int left;         /* addresses not yet tried */
+	int count;        /* addresses */
+	int left;         /* of them, not yet tried */
 	struct buf why;   /* those that could not be connected to */
 };
 
@@ -145,8 +149,8 @@ open_address(struct smtp *s, const struct addrinfo *address, struct way *w,
 {
 	int64_t patience = s->upstream->connect_timeout;
 
-	if (!w->deadline) /* which is shared out otherwise */
-		patience /= w->left;
+	if (w->count > PATIENT_ADDRESSES)
+		patience = patience * PATIENT_ADDRESSES / w->count;
 	s->chat.deadline = opening_deadline(s, w->deadline, w->left);
 	w->left--;
 	buf_adds(&w->why, w->why.len ? "; " : "");
@@ -187,7 +191,8 @@ open_any(struct smtp *s, const struct addrinfo *list, struct way *w,
 	if (s->favourite)
 		first = favourite_of(s->favourite, list);
 	for (address = list; address; address = address->ai_next)
-		w->left++;
+		w->count++;
+	w->left = w->count;
 	if (first && try_address(s, first, w, v))
 		return first;
 	for (address = list; address; address = address->ai_next)

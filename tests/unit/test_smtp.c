@@ -67,7 +67,8 @@ struct host {
 	int delay;
 	const char *greeting, *hello, *login;
 	bool absent; /* nobody listens */
-	int fd;
+	bool silent; /* connecting to it takes for ever */
+	int fd, filler;
 	uint16_t port;
 	char name;
 	pthread_t thread;
@@ -180,7 +181,13 @@ add_host(struct host host)
 	assert_int_equal(getsockname(h->fd, (struct sockaddr *)&address,
 	    &len), 0);
 	h->port = ntohs(address.sin_port);
-	if (h->absent)
+	if (h->silent) {
+		assert_int_equal(listen(h->fd, 0), 0);
+		h->filler = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(h->filler,
+		    (struct sockaddr *)&address, len), 0);
+	}
+	if (h->absent || h->silent)
 		return;
 	assert_int_equal(listen(h->fd, 10), 0);
 	assert_int_equal(pthread_create(&h->thread, NULL, run_host, h), 0);
@@ -194,7 +201,9 @@ remove_hosts(void **state)
 		struct host *h = &relay.hosts[i];
 
 		shutdown(h->fd, SHUT_RDWR);
-		if (!h->absent)
+		if (h->silent)
+			close(h->filler);
+		else if (!h->absent)
 			pthread_join(h->thread, NULL);
 		close(h->fd);
 	}
@@ -284,6 +293,21 @@ test_shares_of_a_deadline(void **state)
 	add_host((struct host){GOOD, .delay = ALMOST});
 	add_host((struct host){GOOD});
 	assert_string_equal(ask(&terms, &v), "ABC");
+}
+
+/* Each address has connect_timeout, however many there are. */
+static void
+test_silent_addresses(void **state)
+{
+	int64_t began = clock_now();
+	struct verdict v;
+
+	(void)state;
+	add_host((struct host){.silent = true});
+	add_host((struct host){.silent = true});
+	add_host((struct host){GOOD});
+	assert_string_equal(ask(&(struct terms){0}, &v), "C");
+	assert_true(clock_now() - began >= 20 * SECOND);
 }
 
 /* Whoever has nobody else to ask is as patient as RFC 5321 says. */
@@ -423,6 +447,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_next_address),
 		TEST(test_shares_of_a_deadline),
+		TEST(test_silent_addresses),
 		TEST(test_last_resort),
 		TEST(test_another_relay),
 		TEST(test_all_fail),
