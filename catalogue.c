@@ -290,8 +290,10 @@ const struct known_reply catalogue[] = {
 	    HOLD_UPSTREAM, .hint = hint_login_wanted},
 	{"Exchange Online", MAILING, "5", "5.7.57",
 	    HOLD_UPSTREAM, .hint = hint_login_wanted},
-	{"Postfix", MAILING, "454", "4.7.1", {"relay access denied"},
-	    HOLD_UPSTREAM, .hint = hint_login_wanted},
+	/* It may mean this recipient alone, and others can be named by anybody
+	 * on this host: no reason to stop the mail of all. */
+	{"Postfix", RCPT, "454", "4.7.1", {"relay access denied"},
+	    .outcome = HOLD, .pause = HOUR, .hint = hint_login_wanted},
 	{"Exchange Online", MAILING, "451", "5.7.3", {"starttls"},
 	    HOLD_UPSTREAM,
 	    .hint = "the relay takes mail under TLS only; set tls = starttls"},

@@ -271,7 +271,7 @@ open_spool(const struct config *config, struct spool **spool, struct buf *why)
 	if (!config->queue.directory)
 		return true;
 	*spool = spool_open(config->queue.directory, why);
-	if (!*spool || !spool_own(*spool, why))
+	if (!*spool || !spool_own(*spool, LOCK_DAEMON, why))
 		return false;
 	prepare_ground(config->queue.directory);
 	return true;

@@ -12,12 +12,17 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "ground.h"
 #include "lock.h"
+#include "log.h"
 #include "message.h"
 #include "spool_internal.h"
+
+enum { HEIR_PATIENCE_MS = 30000, LOOK_MS = 50 };
 
 static int
 open_directory(int at, const char *name)
@@ -109,10 +114,39 @@ spool_is_owned(const struct spool *s)
 	return lock_is_held(s->directory);
 }
 
-bool
-spool_own(struct spool *s, struct buf *why)
+/* Waits for a run through the queue, which ends what it has begun when it sees
+ * us wait. */
+static void
+inherit(struct spool *s)
 {
-	s->lock = lock_take(s->directory);
+	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
+	int64_t deadline = clock_now() + HEIR_PATIENCE_MS;
+	int waits = lock_wait(s->directory);
+
+	log_message(LEVEL_INFO, "waiting for a run through the queue to leave "
+	    "the spool %s", s->path);
+	do {
+		nanosleep(&pause, NULL);
+		s->lock = lock_take(s->directory, LOCK_DAEMON);
+	} while (s->lock < 0 && errno == EWOULDBLOCK &&
+	    clock_now() < deadline);
+	if (waits >= 0)
+		close(waits);
+}
+
+bool
+spool_is_wanted(const struct spool *s)
+{
+	return lock_is_held_by(s->directory, LOCK_HEIR);
+}
+
+bool
+spool_own(struct spool *s, enum lock_role role, struct buf *why)
+{
+	s->lock = lock_take(s->directory, role);
+	if (s->lock < 0 && errno == EWOULDBLOCK && role == LOCK_DAEMON &&
+	    lock_is_held_by(s->directory, LOCK_RUN))
+		inherit(s);
 	if (s->lock >= 0) {
 		remove_leftovers(s);
 		return true;

@@ -79,10 +79,13 @@ attend(const struct runner *r, struct queue *q, struct buf *why)
 	size_t left;
 
 	progress_start(&progress, r->run->count, r->run->quiet);
-	while ((left = queue_left(q)) && !was_stopped(r->stop_fd, LOOK_MS))
+	while ((left = queue_left(q)) && !was_stopped(r->stop_fd, LOOK_MS) &&
+	    !spool_is_wanted(r->spool))
 		progress_show(&progress, left);
 	if (!left)
 		explain(r, q, why);
+	else if (spool_is_wanted(r->spool))
+		buf_adds(why, "a daemon has started, and goes on with it\n");
 	progress_end(&progress);
 }
 
@@ -206,7 +209,7 @@ take_spool(struct runner *r, struct buf *why)
 	r->spool = spool_open(directory, why);
 	if (!r->spool)
 		return EX_CONFIG;
-	if (spool_own(r->spool, &taken))
+	if (spool_own(r->spool, LOCK_RUN, &taken))
 		status = run_on_spool(r, why);
 	else
 		buf_addf(why, "the spool %s is in use by a daemon that does "

@@ -7,6 +7,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "lock.h"
+
 struct buf;
 struct message;
 struct spool;
@@ -33,9 +35,13 @@ struct spool;
  * in why. */
 struct spool *spool_open(const char *directory, struct buf *why);
 
-/* Takes the lock of the one daemon on this spool, for life, and removes what
- * crashed writers left in incoming/. False with a sentence in why. */
-bool spool_own(struct spool *, struct buf *why);
+/* Takes the lock of the one daemon on this spool, for life, or of a run through
+ * the queue, and removes what crashed writers left in incoming/. A daemon waits
+ * for a run, half a minute at most. False with a sentence in why. */
+bool spool_own(struct spool *, enum lock_role, struct buf *why);
+
+/* Whether a daemon waits for us to leave. */
+bool spool_is_wanted(const struct spool *);
 void spool_close(struct spool *);
 
 /* Begins the file of a message that is still coming in, because its body is

@@ -344,6 +344,10 @@ to_maildrop(struct job *j, int *status)
 		return false;
 	left = maildrop_leave(directory, j->draft.message, spare(j), &why);
 	*status = left ? EX_OK : *status;
+	/* Not without -v: cron makes mail of what is said. */
+	if (left && j->options.verbose)
+		fprintf(stderr, "sendmail: left in %s/maildrop for the daemon, "
+		    "or for sendmail -q as root\n", directory);
 	add_sentence(&j->draft.why, &why);
 	buf_free(&why);
 	return left;

@@ -558,13 +558,13 @@ def test_postfix_stopped_under_load(start, for_postfix, postfix, spool):
         postfix.start()
         replies = list(replies)
     assert all(reply.code == 250 for reply in replies), replies
+    daemon.wait_event("upstream_down")
+    until(lambda: harness.run("-c", daemon.config, "queue",
+                              "retry").status or not spool.names())
+    daemon.wait_event("upstream_up")
     daemon.stop()
     unsure = {event["to"] for event in
               daemon.events("deferred", note="may be delivered")}
-    spool.make_due()
-    daemon = start(config)
-    until(lambda: not spool.names())
-    daemon.stop()
     postfix.settled()
     copies = collections.Counter(
         one.recipient for one in postfix.all_messages())

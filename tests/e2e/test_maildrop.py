@@ -305,6 +305,12 @@ def test_verbose_says_that_it_is_queued(away):
                      result.text)
 
 
+def test_verbose_says_that_it_is_in_the_maildrop(away):
+    result = away.send("m", "-v")
+    assert result.status == 0
+    assert f"sendmail: left in {away.drop} for the daemon" in result.text
+
+
 def test_some_are_refused(host, relay, kept):  # noqa: F811
     """Everybody has a result of his own, and the sender is told."""
     one = relay(recipients={"no@example.test": "550 5.1.1 no such user",
@@ -661,6 +667,33 @@ def test_announced_to_a_queue_run(away, relay, kept,  # noqa: F811
     daemon.stop()
     assert slow.copies(b"<first>") + one.copies(b"<first>") == 1
     assert slow.copies(b"<second>") + one.copies(b"<second>") == 1
+    away.assert_clean()
+
+
+def test_daemon_waits_for_a_queue_run(away, kept, patient):  # noqa: F811
+    """The run ends with what it has begun, and the daemon goes on: nobody is
+    told twice, and nobody needs a second start."""
+    for number in range(5):
+        away.leave(f"n{number}.", uid=None)
+    slow = patient("dot")
+    away.configure(kept(slow, {"upstream": {"connections": 1}}))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        run = pool.submit(sendmail, "-q", env=away.env())
+        assert slow.waiting.wait(WAIT)
+        daemon = away.run(ready=False)
+        daemon.wait_event("message", text=re.compile(
+            f"waiting for a run.*{away.spool.path}"))
+        assert daemon.process.poll() is None
+        slow.release.set()
+        assert run.result().status == 0
+    daemon.wait_ready()
+    slow.wait_messages(5)
+    wait_for(lambda: not away.spool.names())
+    daemon.stop()
+    assert all(slow.copies(f"<n{number}.>".encode()) == 1
+               for number in range(5))
+    by_run = slow.sessions[0].said("MAIL")
+    assert by_run < 5
     away.assert_clean()
 
 

@@ -66,8 +66,6 @@ UPSTREAM = {
     "sender": ((), {"mail": "550 Unauthenticated senders not allowed"}, "550",
                "Unauthenticated"),
     "recipient": ((), {"rcpt": DAILY}, "550", "Daily user sending limit"),
-    "relaying": ((), {"rcpt": "454 4.7.1 <b@example.test>: Relay access "
-                              "denied"}, "454", "Relay access denied"),
     "data": ((), {"data": "421 Domain mg.example.test is not allowed to send:"
                           " Account disabled"}, "421", "Account disabled"),
     "end": ((), {"dot": "454 Throttling failure: Daily message quota "
@@ -152,6 +150,79 @@ def test_another_upstream_gets_it(start, sections, relay):
         assert send(daemon).code == 250
         assert len(second.messages) == number
     assert said(first, "RCPT") == 1
+
+
+def test_relaying_denied_to_one(start, kept, queue, relay):
+    """Anybody here can name such a recipient: his message waits for an
+    administrator, and nobody else's."""
+    denied = "454 4.7.1 <foreign@example.test>: Relay access denied"
+    one = relay(recipients={"foreign@example.test": denied})
+    daemon = start(kept(one))
+    reply = send(daemon, recipients=["foreign@example.test"])
+    assert reply.code == 250 and HELD.match(reply.text), reply
+    reply = send(daemon, recipients=[SOMEBODY])
+    assert reply.code == 250 and "held" not in reply.text, reply
+    daemon.stop()
+    assert not daemon.events("upstream_down")
+    assert "login" in daemon.events("held")[0]["hint"]
+    [path] = queue.iterdir()
+    assert path.stat().st_mtime > time.time() + 1800
+    one.recipients = {}
+    drain(start, kept(one), one, 2)
+    assert len(one.messages) == 2
+
+
+def retry(daemon):
+    result = harness.run("-c", daemon.config, "queue", "retry")
+    assert result.status == 0, result.text
+
+
+def test_refused_logins_for_an_hour(start, kept, queue, relay):
+    """Each time that somebody says so there is one login, and none between,
+    whatever is submitted; when the account is open again all arrives."""
+    one = relay(mechanisms=("PLAIN",), replies={"auth": "535 5.7.8 no"})
+    daemon = start(kept(one, {"upstream": {"connections": 4}}))
+    for number in range(8):
+        if number:
+            retry(daemon)
+            harness.wait_for(lambda: said(one, "AUTH") > number)
+        for _ in range(3):
+            reply = send(daemon)
+            assert reply.code == 250 and HELD.match(reply.text), reply
+        one.wait_ended()
+        assert said(one, "AUTH") == number + 1
+    assert said(one, "MAIL") == 0
+    assert not daemon.events("bounced") and len(list(queue.iterdir())) == 24
+    one.replies = {}
+    retry(daemon)
+    one.wait_messages(24)
+    daemon.wait_event("upstream_up")
+    harness.wait_for(lambda: not list(queue.iterdir()))
+    daemon.stop()
+    assert len(one.messages) == 24
+    assert said(one, "AUTH") <= 8 + 4
+
+
+def test_greylisting(start, kept, queue, relay):
+    """UX-48: each waits on its own, over the same connection, and arrives
+    once with the second attempt."""
+    names = [f"r{number}@example.test" for number in range(30)]
+    one = relay(recipients={
+        name: "450 4.2.0 Greylisted, see http://x.example" for name in names})
+    daemon = start(kept(one))
+    for name in names:
+        reply = send(daemon, recipients=[name])
+        assert reply.code == 250 and QUEUED.match(reply.text), reply
+        assert not one.messages
+    assert len(one.sessions) <= 2 and not daemon.events("upstream_down")
+    assert all(path.stat().st_mtime > time.time() + 20
+               for path in queue.iterdir())
+    one.recipients = {}
+    harness.wait_for(lambda: retry(daemon) or len(one.messages) == 30)
+    harness.wait_for(lambda: not list(queue.iterdir()))
+    daemon.stop()
+    assert sorted(m.recipients[0] for m in one.messages) == sorted(names)
+    assert len(one.sessions) <= 4 + len(one.messages) / 10
 
 
 def test_seconds_are_seconds(start, kept, queue, relay):

@@ -438,7 +438,7 @@ static const struct known_case known_cases[] = {
 	    "5.7.1 <a@x.example>: Recipient address rejected: You have "
 	    "exceeded your daily sending limit. Please try again later"},
 	/* 62 */
-	{STAGE_RCPT, 454, HOLD, SCOPE_UPSTREAM, .pause = HOURS(1), .text =
+	{STAGE_RCPT, 454, HOLD, SCOPE_RECIPIENT, .pause = HOURS(1), .text =
 	    "4.7.1 <a@x.example>: Relay access denied"},
 	/* 63 */
 	{STAGE_HELLO, 504, HOLD, SCOPE_UPSTREAM, .pause = HOURS(1), .text =

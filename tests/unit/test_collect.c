@@ -503,14 +503,33 @@ test_lock(void **state)
 
 	(void)state;
 	assert_false(lock_is_held(at));
-	lock = lock_take(at);
+	lock = lock_take(at, LOCK_DAEMON);
 	assert_true(lock >= 0);
 	assert_true(lock_is_held(at));
 	assert_true(lock_is_held(at)); /* looking takes nothing */
-	assert_int_equal(lock_take(at), -1);
+	assert_int_equal(lock_take(at, LOCK_DAEMON), -1);
 	assert_int_equal(errno, EWOULDBLOCK);
+	assert_true(lock_is_held_by(at, LOCK_DAEMON));
+	assert_false(lock_is_held_by(at, LOCK_RUN));
 	close(lock);
 	assert_false(lock_is_held(at));
+	close(at);
+}
+
+/* A daemon that waits is seen, and is no holder. */
+static void
+test_heir(void **state)
+{
+	int at = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), waits;
+
+	(void)state;
+	waits = lock_wait(at);
+	assert_true(waits >= 0);
+	assert_true(lock_is_held_by(at, LOCK_HEIR));
+	assert_false(lock_is_held(at));
+	close(lock_take(at, LOCK_RUN));
+	close(waits);
+	assert_false(lock_is_held_by(at, LOCK_HEIR));
 	close(at);
 }
 
@@ -526,7 +545,7 @@ test_lock_of_a_process(void **state)
 	assert_int_equal(pipe(ready), 0);
 	child = fork();
 	if (child == 0) {
-		bool taken = lock_take(at) >= 0;
+		bool taken = lock_take(at, LOCK_DAEMON) >= 0;
 
 		(void)!write(ready[1], taken ? "y" : "n", 1);
 		pause();
@@ -581,6 +600,7 @@ main(void)
 		TEST(test_announcement),
 		TEST(test_announcement_of_one_that_waits),
 		TEST(test_lock),
+		TEST(test_heir),
 		TEST(test_lock_of_a_process),
 		TEST(test_maildrop_of_another_kind),
 	};

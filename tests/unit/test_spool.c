@@ -1232,16 +1232,16 @@ one_daemon(void **state)
 
 	(void)state;
 	assert_non_null(second);
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_int_equal(why.len, 0);
-	assert_false(spool_own(second, &why));
+	assert_false(spool_own(second, LOCK_DAEMON, &why));
 	assert_non_null(strstr(buf_text(&why), root));
 	assert_non_null(strstr(buf_text(&why), "another smarthost"));
 	assert_null(strchr(buf_text(&why), '\n'));
 	buf_free(&why);
 	spool_close(spool);
 	spool = second;
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	buf_free(&why);
 }
 
@@ -1251,7 +1251,7 @@ own_it(const char *unused)
 	struct buf why = {0};
 
 	(void)unused;
-	if (!spool_own(spool, &why))
+	if (!spool_own(spool, LOCK_DAEMON, &why))
 		_exit(1);
 }
 
@@ -1262,12 +1262,12 @@ the_daemons_lock_dies_with_it(void **state)
 	struct buf why = {0};
 
 	(void)state;
-	assert_false(spool_own(spool, &why));
+	assert_false(spool_own(spool, LOCK_DAEMON, &why));
 	assert_true(why.len > 0);
 	buf_free(&why);
 	kill_and_wait(child);
 	assert_true(exists(in(".", "lock")));
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_int_equal(why.len, 0);
 }
 
@@ -1304,7 +1304,7 @@ leftovers_are_removed(void **state)
 	make_socket(in("incoming", "socket"));
 	fd = open(in("incoming", "locked"), O_RDWR);
 	assert_int_equal(flock(fd, LOCK_EX), 0);
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_false(exists(in("incoming", odd_id)));
 	assert_false(exists(in("incoming", "anything")));
 	assert_true(exists(in("incoming", "locked")));
@@ -1324,7 +1324,7 @@ a_writer_at_work_keeps_its_file(void **state)
 	hook.error = EIO;
 	assert_false(spool_commit(spool, m));
 	hook_reset();
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_true(spool_commit(spool, m));
 	message_free(m);
 }
@@ -1866,7 +1866,7 @@ the_lock_is_no_symlink(void **state)
 	(void)state;
 	assert_int_equal(symlink(in("queue", "elsewhere"), in(".", "lock")),
 	    0);
-	assert_false(spool_own(spool, &why));
+	assert_false(spool_own(spool, LOCK_DAEMON, &why));
 	assert_non_null(strstr(buf_text(&why), root));
 	assert_false(exists(in("queue", "elsewhere")));
 	buf_free(&why);
@@ -2014,7 +2014,7 @@ a_begun_file_is_locked(void **state)
 	struct buf why = {0};
 
 	(void)state;
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_true(exists(in("incoming", odd_id)));
 	assert_int_equal(refusal(odd_id), LOAD_GONE);
 	assert_true(spool_commit(spool, m));
@@ -2039,7 +2039,7 @@ a_crash_leaves_no_begun_file(void **state)
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	assert_true(exists(in("incoming", odd_id)));
-	assert_true(spool_own(spool, &why));
+	assert_true(spool_own(spool, LOCK_DAEMON, &why));
 	assert_int_equal(count_names("incoming"), 0);
 	assert_int_equal(count_names("queue"), 0);
 }
