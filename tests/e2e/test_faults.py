@@ -7,8 +7,11 @@ is well again it goes on by itself."""
 import concurrent.futures
 import errno
 import os
+import pathlib
 import re
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
@@ -21,7 +24,7 @@ from test_core import copies_of, states
 from test_crashes import Ruin, name_of
 # fixtures too
 from test_queue import (  # noqa: F401  pylint: disable=unused-import
-    in_the_future, kept, send, send_queued, spool, stored)
+    Disk, in_the_future, kept, send, send_queued, spool, stored)
 
 
 @pytest.fixture
@@ -334,3 +337,80 @@ def test_clock_jumps(step, faults, start, kept, relay, spool):  # noqa: F811
     daemon.stop()
     assert one.copies() == len(one.messages) == 12
     spool.assert_empty()
+
+
+# ---- A disk that has broken ------------------------------------------
+
+class Ext4(Disk):
+    """A real file system in a file, which can be told that it is damaged."""
+
+    script = ('mount -o loop,errors=remount-ro "$2" "$1" && chmod 700 "$1" '
+              '&& echo ready && read end; umount "$1"')
+
+    def __init__(self, path):
+        image = path.parent / "image"
+        if not image.exists():
+            with open(image, "wb") as out:
+                out.truncate(16 << 20)
+            subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        super().__init__(path, str(image))
+
+    def damage(self):
+        """What the kernel does when it finds something that cannot be."""
+        mounts = pathlib.Path(f"/proc/{self.holder.pid}/mounts").read_text()
+        device = re.search(r"(?m)^/dev/(\S+) %s " % self.path, mounts)[1]
+        trigger = pathlib.Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
+        if not trigger.exists():
+            pytest.skip("this kernel cannot break an ext4")
+        trigger.write_text("test")
+        with pytest.raises(OSError, match="Read-only"):
+            (self.spool.path / "new").touch()
+
+    def repair(self):
+        self.close()
+        done = subprocess.run(["fsck.ext4", "-fy", self.path.parent / "image"],
+                              stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode <= 1
+        self.path.rmdir()
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mkfs.ext4"),
+                    reason="needs root and ext4")
+def test_disk_that_breaks(place, start, kept, nobody_there,  # noqa: F811
+                          relay):
+    """DU-29: errors=remount-ro, with the daemon at work. Nothing is sent any
+    more that is on it; and behind the repair each message arrives once."""
+    disk = Ext4(place / "spool")
+    try:
+        small = {"queue": {"min_free": "0"}}
+        daemon = start(kept(nobody_there, small), wrapper=disk.wrapper)
+        for number in range(10):
+            send_queued(daemon, f"n{number}.")
+        daemon.stop()
+        put_off(disk.spool.files())
+        one = relay()
+        daemon = start(kept(one, small), wrapper=disk.wrapper)
+        assert send(daemon, "before").code == 250
+        wait_for(lambda: run("-c", daemon.config, "queue", wrapper=[
+            *disk.wrapper]).stdout.count(b"b@example.test") == 10)
+        disk.damage()
+        retry(daemon)
+        daemon.wait_event("message", text=re.compile("Read-only"))
+        one.replies = {"rcpt": "450 4.2.0 later"}
+        assert send(daemon, "refused").code // 100 == 4
+        one.replies = {}
+        assert send(daemon, "direct").code == 250
+        assert daemon.stop() == 0
+        assert len(one.messages) == 2
+        disk.repair()
+        disk = Ext4(place / "spool")
+        disk.spool.make_due()
+        daemon = start(kept(one, small), wrapper=disk.wrapper)
+        one.wait_messages(12)
+        wait_for(lambda: not disk.spool.names())
+        assert daemon.stop() == 0
+        assert len(one.messages) == 12
+        assert all(one.copies(b"<n%d.>" % number) == 1
+                   for number in range(10))
+    finally:
+        disk.close()

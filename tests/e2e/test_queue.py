@@ -1037,12 +1037,14 @@ class Disk:
     """A small file system in a mount namespace of its own, which lasts as
     long as this object."""
 
+    script = ('mount -t tmpfs -o "$2" none "$1" && chmod 700 "$1" && '
+              'echo ready && read end')
+
     def __init__(self, path, options):
         path.mkdir()
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c",
-             'mount -t tmpfs -o "$2" none "$1" && chmod 700 "$1" && '
-             'echo ready && read end', "sh", str(path), options],
+            ["unshare", "--mount", "sh", "-c", self.script, "sh", str(path),
+             options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self.holder.stdout.readline() != b"ready\n":
             self.holder.wait()
@@ -1060,7 +1062,8 @@ class Disk:
                     out.write(bytes(512))
 
     def close(self):
-        self.holder.communicate(b"\n")
+        if self.holder.poll() is None:
+            self.holder.communicate(b"\n")
 
 
 @pytest.fixture

@@ -259,7 +259,7 @@ house_open(struct house *h)
 	struct buf why = {0};
 
 	h->spool = spool_open(h->root, &why);
-	if (!h->spool || !spool_own(h->spool, &why))
+	if (!h->spool || !spool_own(h->spool, LOCK_DAEMON, &why))
 		fail_msg("%s", why.data);
 	h->queue = queue_new(&h->config, h->relays, h->spool, false);
 	for (size_t i = 0; i < h->config.upstream_count; i++)
