@@ -596,6 +596,40 @@ def test_slow_relay_and_an_impatient_client(start, kept, spool, patient):
     assert one.copies(b"<m>") == 1
 
 
+@pytest.mark.parametrize("delivery", ["direct", "queue"])
+@pytest.mark.parametrize("answer", [None, "550 5.1.1 no", "451 4.3.0 no"])
+def test_answer_for_a_client_who_has_left(answer, delivery, start, kept,
+                                          spool, patient):
+    """Before direct_wait ends: one copy, or none of what was refused; where
+    he heard nothing it may also be kept, and then it arrives once."""
+    one = patient("dot", replies={"dot": answer} if answer else {})
+    daemon = start(kept(one, {"queue": {"delivery": delivery}}))
+    with daemon.connect() as client:
+        client.ehlo()
+        client.envelope()
+        client.send(message(body="<m>", newline="\r\n") + b".\r\n")
+        assert one.waiting.wait(WAIT)
+        client.reset()
+    one.release.set()
+    if not answer:
+        one.wait_messages(1)
+    elif delivery == "queue" and answer.startswith("550"):
+        one.replies = {}  # the 250 was on its way: there is a notice
+        harness.wait_for(lambda: one.messages or not spool.names())
+    else:
+        daemon.wait_event("refused" if answer[0] == "5" else "deferred")
+    daemon.stop()
+    one.replies = {}
+    spool.make_due()
+    daemon = start(kept(one))
+    harness.wait_for(lambda: not spool.names())
+    daemon.stop()
+    allowed = {None: [1], "5": [0], "4": [0, 1]}[answer and answer[0]]
+    assert one.copies(b"<m>") in (allowed if delivery == "direct" else
+                                  allowed[-1:])
+    spool.assert_empty()
+
+
 def test_slow_and_then_not_now(start, kept, spool, patient):
     one = patient("dot", replies={"dot": "451 4.3.0 not now"})
     daemon = start(kept(one, {"queue": {"direct_wait": "300ms"}}))

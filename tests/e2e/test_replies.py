@@ -203,6 +203,27 @@ def test_refused_logins_for_an_hour(start, kept, queue, relay):
     assert said(one, "AUTH") <= 8 + 4
 
 
+def test_throttled(start, kept, queue, relay):
+    """SES has too much for now, whoever asks: one message in a while finds
+    out, the others are not offered, and nothing is lost or doubled."""
+    one = relay(replies={"dot": TOO_FAST})
+    daemon = start(kept(one))
+    began = time.monotonic()
+    for number in range(20):
+        assert send(daemon).code == 250
+    retry(daemon)
+    harness.wait_for(lambda: said(one, "MAIL") >= 2)
+    for number in range(20):
+        assert send(daemon).code == 250
+    assert said(one, "MAIL") <= 3 + (time.monotonic() - began) / 4
+    assert not daemon.events("bounced") and len(list(queue.iterdir())) == 40
+    one.replies = {}
+    harness.wait_for(lambda: retry(daemon) or len(one.messages) >= 40)
+    harness.wait_for(lambda: not list(queue.iterdir()))
+    daemon.stop()
+    assert len(one.messages) == 40
+
+
 def test_greylisting(start, kept, queue, relay):
     """UX-48: each waits on its own, over the same connection, and arrives
     once with the second attempt."""
