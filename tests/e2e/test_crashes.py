@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: ISC
 """kill -9 before every call of a start that finds everything a crash can
-leave, and of a refusal with its notice: what was acknowledged arrives, whole;
-a second copy only of what the relay had already and the disk did not know;
+leave, of a refusal with its notice, and of submissions that are stored while
+they are sent: what was acknowledged arrives, whole; a second copy only of what the relay had already and the disk did not know;
 never none; and the notice too (DU-17, DU-18, DU-22, DU-26).
 
 The calls are counted over all threads, see faults.py, so each number is one
@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -22,8 +23,9 @@ import pytest
 import conftest
 import faults
 from badrelay import BadRelay
-from harness import Daemon, message, wait_for
+from harness import Daemon, message, sendmail, wait_for, write_config
 from test_maildrop import record
+from test_queue import send
 
 WORKERS = 6
 # A kill loses nothing that was written, so no disk has to be waited for.
@@ -221,3 +223,103 @@ def test_kill_at_every_call_of_a_notice(certs):
         ("b@example.test", "m"), ("teller@example.test", "notice")])
     assert calls.count("RENAMEAT") >= 2
     assert twice
+
+
+# ---- Of a submission -------------------------------------------------
+
+TEXT = message(body="<m>" + "x" * 70, newline="\r\n")
+KEY = "b@example.test", "m"
+
+
+def ends_well(ruin, yes):
+    """The next daemon: what got a yes is there, once; twice only what the
+    relay had and the disk did not know; nothing half of the rest."""
+    ruin.relay.wait_ended()
+    before, owing = ruin.copies(), ruin.waiting()
+    assert before[KEY] <= 1
+    ruin.make_due()
+    for name in ruin.names("maildrop"):
+        if name[0] == ".":  # is removed when it is old
+            (ruin.path / "maildrop" / name).unlink()
+    left = len(ruin.names("maildrop"))
+    assert not ruin.run([])
+    total = ruin.copies()
+    assert total[KEY] == before[KEY] + owing[KEY] + left
+    assert total[KEY] >= yes
+    assert set(total) <= {KEY}
+    return total[KEY]
+
+
+def everywhere(job):
+    """job(number) -> (killed, yes, copies) for each call there is."""
+    *_, calls = job(0)
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        jobs = {number: pool.submit(job, number)
+                for number in range(1, calls + 4)}
+    failures = [f"{number}: {one.exception()!r}"
+                for number, one in jobs.items() if one.exception()]
+    assert not failures, "\n".join(failures)
+    results = [one.result()[:3] for one in jobs.values()]
+    assert sum(killed for killed, *_ in results) > 0.8 * calls
+    return collections.Counter(results)
+
+
+@pytest.mark.parametrize("uid, relay", [(None, "there"), (None, "away"),
+                                        (65534, "away")])
+def test_kill_at_every_call_of_sendmail(uid, relay, certs):
+    """Without a daemon: to the relay, with the spool behind it; into the
+    spool; and into the maildrop, by somebody else."""
+    def job(number):
+        with Ruin(certs.ca) as ruin, socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            where = ruin.relay if relay == "there" else \
+                nobody.getsockname()[1]
+            config = write_config(ruin.place / "one.conf",
+                                  ruin.sections(where))
+            ruin.faults.count().kill_at(number)
+            result = sendmail("-i", "b@example.test", stdin=TEXT, uid=uid,
+                              env={**ruin.faults.env,
+                                   "SMARTHOST_CONFIG": config,
+                                   "SMARTHOST_LISTEN_SOCKET": "/nowhere",
+                                   "SMARTHOST_QUEUE_DIRECTORY": ruin.path})
+            assert result.status in (0, -signal.SIGKILL), result
+            calls, yes = ruin.faults.orders.count, result.status == 0
+            return not yes, yes, ends_well(ruin, yes), calls
+    results = everywhere(job)
+    assert results[True, False, 0] and results[True, False, 1]
+    assert results[False, True, 1] and not results[False, True, 2]
+
+
+LARGE = message(body="0123456789abcd\r\n" * 20000 + "<m>" + "x" * 70,
+                newline="\r\n")
+
+
+@pytest.mark.parametrize("delivery, text", [
+    ("direct", TEXT), ("queue", TEXT), ("direct", LARGE)],
+    ids=["direct", "queue", "large"])
+def test_kill_at_every_call_of_a_shared_submission(delivery, text, certs):
+    """The session stores it while a courier has it, as its direct_wait is
+    over at once; or stores it first."""
+    def job(number):
+        with Ruin(certs.ca) as ruin:
+            sections = ruin.sections(ruin.relay)
+            sections["queue"].update(direct_wait="0", delivery=delivery)
+            daemon = Daemon(ruin.place, sections, env=ruin.faults.env)
+            daemon.wait_ready()
+            ruin.faults.count().kill_at(number)
+            try:
+                reply = send(daemon, text=text)
+            except (AssertionError, AttributeError, OSError):
+                reply = None
+            yes = bool(reply and reply.code == 250)
+            assert yes or number
+            wait_for(lambda: daemon.process.poll() is not None or
+                     (ruin.is_done([]) and ruin.copies()[KEY]))
+            calls = ruin.faults.orders.count
+            killed = daemon.process.poll() is not None
+            if not killed:
+                daemon.signal(signal.SIGTERM)
+            assert daemon.wait_exit() in (0, -signal.SIGKILL)
+            return killed, yes, ends_well(ruin, yes), calls
+    results = everywhere(job)
+    assert results[True, False, 0] and results[True, True, 1]
