@@ -386,7 +386,7 @@ odd_words(void **state)
 	    "MAILER-DAEMON\n"
 	    "        (450 ?[2J?" "?))\n"
 	    "                \"\\\"?[2J\"@example.test\n"
-	    "                ???@example.test\n"
+	    "                \xc3\xbc?@example.test\n"
 	    "        (due now)\n\n"
 	    "-- 1 Kbytes in 1 Request.\n");
 	buf_clear(&out);
