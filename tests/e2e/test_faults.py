@@ -201,6 +201,39 @@ def test_errors_at_every_call_of_a_delivery(certs):
                if copies > 1) <= counts[0, 1] / 4
 
 
+def test_errors_at_every_call_of_a_notice(certs):
+    """From the start of the program: one recipient is refused, the other has
+    it; the notice is sent by this daemon or the next, and nothing stays."""
+    def job(number, error):
+        with Ruin(certs.ca, recipients={
+                "no@example.test": "550 5.1.1 no such user"}) as ruin:
+            ruin.put(1, "m", sender="teller@example.test",
+                     recipients=["no@example.test", "b@example.test"])
+            ruin.faults.count(FILES).fail_at(number, error)
+            daemon = ruin.start(env=ruin.faults.env)
+            wait_for(lambda: daemon.process.poll() is not None or (
+                daemon.events("started") and
+                (0 < number <= ruin.faults.orders.count or
+                 ruin.is_done([]))))
+            status = daemon.stop()
+            assert status in (0, CONFIG, 71), daemon.log.raw
+            ruin.relay.wait_ended()
+            before, owing = ruin.copies(), ruin.waiting()
+            assert all(count == 1 for count in before.values())
+            ruin.make_due()
+            assert not ruin.run([])
+            total = ruin.copies()
+            wanted = {("b@example.test", "m"),
+                      ("teller@example.test", "notice")}
+            assert set(total) == wanted
+            for key in wanted:
+                assert total[key] == max(1, before[key] + owing[key]), (
+                    key, before, owing, total, daemon.log.raw)
+            return status if number else ruin.faults.orders.count
+    counts = sweep(job, job(0, 0))
+    assert counts[0] and counts[CONFIG]
+
+
 def test_errors_at_every_call_of_a_commit(certs):
     """By SMTP: 250 and it is there, or 4xx and it is not; and the next one
     is taken."""
