@@ -62,7 +62,8 @@ judge(struct check *c, struct setup *s, const char *path, bool config_only)
 	bool ok = setup_read(s, path, &why);
 
 	if (ok) {
-		ok = become(&s->config, &why) && setup_prepare(s, &why);
+		ok = become(&s->config, &why) && setup_prepare(s, &why) &&
+		    setup_prepare_listener(s, &why);
 		if (c->report.json)
 			report_sentences(c, CHECK_WARNING,
 			    buf_text(&s->config.warnings));

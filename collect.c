@@ -165,11 +165,12 @@ report(const struct drop *d, const struct message *m)
 {
 	struct buf recipients = {0};
 	char client[32];
+	const struct report_source source = {.client = client};
 
 	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
 	snprintf(client, sizeof(client), "uid %u", (unsigned)d->file.owner);
 	report_accepted(m->id, m->sender, buf_text(&recipients),
-	    message_size(m), client);
+	    message_size(m), &source);
 	buf_free(&recipients);
 }
 

@@ -155,6 +155,9 @@ config_free(struct config *config)
 	free(config->listen.socket);
 	free(config->listen.control);
 	endpoints_free(&config->listen.addresses);
+	endpoints_free(&config->listen.tls_addresses);
+	free(config->listen.tls_cert);
+	free(config->listen.tls_key);
 	access_free(&config->listen.allow);
 	free(config->queue.directory);
 	free(config->queue.bounce_to);

@@ -85,7 +85,8 @@ struct listen_config {
 	char *control;             /* path, or NULL when set to none, or when
 	                            * socket is and this is not set */
 	bool control_is_default;
-	struct endpoints addresses;
+	struct endpoints addresses, tls_addresses;
+	char *tls_cert, *tls_key;  /* files; both or neither are NULL */
 	struct access allow;
 	uint64_t max_message;      /* bytes */
 	unsigned max_recipients;

@@ -112,5 +112,6 @@ bool config_host_is_local(const char *host);
 void config_judge_identity(struct draft *);
 void config_judge_tls(struct draft *, const struct block *,
     struct upstream *);
+void config_judge_listen_tls(struct draft *);
 
 #endif

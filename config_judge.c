@@ -124,11 +124,12 @@ is_wildcard(const struct sockaddr_storage *address)
 }
 
 static void
-judge_address(struct draft *draft, const struct endpoint *listener)
+judge_address(struct draft *draft, const char *key,
+    const struct endpoint *listener)
 {
 	const struct access *allow = &draft->config->listen.allow;
 	const struct block *block = &draft->listen;
-	struct place place = block_place(block, "address", listener->text);
+	struct place place = block_place(block, key, listener->text);
 
 	if (access_is_loopback((const struct sockaddr *)&listener->address))
 		return;
@@ -175,11 +176,16 @@ judge_listen(struct draft *draft)
 
 	block_take_defaults(&draft->listen);
 	settle_sockets(draft);
-	if (!listen->socket && !listen->addresses.count)
+	if (!listen->socket && !listen->addresses.count &&
+	    !listen->tls_addresses.count)
 		draft_complain(draft, &place, "without an address nobody "
 		    "could send anything; write socket or address");
 	for (size_t i = 0; i < listen->addresses.count; i++)
-		judge_address(draft, &listen->addresses.list[i]);
+		judge_address(draft, "address", &listen->addresses.list[i]);
+	for (size_t i = 0; i < listen->tls_addresses.count; i++)
+		judge_address(draft, "tls_address",
+		    &listen->tls_addresses.list[i]);
+	config_judge_listen_tls(draft);
 	place = block_place(block, "allow", NULL);
 	if (lets_strangers_in(&listen->allow))
 		draft_warn(draft, &place, "lets everybody send who can reach "

@@ -112,6 +112,9 @@ static const struct key listen_keys[] = {
 	    NULL},
 	{"control", parse_socket, LISTEN(control), NULL, NULL},
 	{"address", parse_listeners, LISTEN(addresses), NULL, NULL},
+	{"tls_address", parse_listeners, LISTEN(tls_addresses), NULL, NULL},
+	{"tls_cert", parse_file, LISTEN(tls_cert), NULL, NULL},
+	{"tls_key", parse_file, LISTEN(tls_key), NULL, NULL},
 	{"allow", parse_allow, LISTEN(allow), NULL, NULL},
 	{"max_message", parse_size, LISTEN(max_message), "50M",
 	    FROM_TO(1 << 10, INT64_C(2) << 30)},
@@ -155,7 +158,7 @@ static const struct key identity_keys[] = {
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
 	{"upstream", upstream_keys, " rate chunking senders "},
-	{"listen", listen_keys, " tls_address tls_cert tls_key auth_file "
+	{"listen", listen_keys, " auth_file "
 	    "max_clients_per_address client_rate "},
 	{"queue", queue_keys, ""},
 	{"identity", identity_keys, " aliases local_to add_header "

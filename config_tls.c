@@ -64,3 +64,21 @@ config_judge_tls(struct draft *draft, const struct block *block,
 	if (!u->tls_name)
 		u->tls_name = xstrdup(u->host);
 }
+
+void
+config_judge_listen_tls(struct draft *draft)
+{
+	struct listen_config *listen = &draft->config->listen;
+	const struct block *block = &draft->listen;
+	struct place address = block_place(block, "tls_address", NULL);
+	struct place cert = block_place(block, "tls_cert", listen->tls_cert);
+
+	judge_keypair(draft, block, &listen->tls_cert, &listen->tls_key);
+	if (listen->tls_addresses.count && !listen->tls_cert)
+		draft_complain(draft, &address, "TLS needs a certificate; "
+		    "write tls_cert");
+	if (listen->tls_cert && !listen->addresses.count &&
+	    !listen->tls_addresses.count)
+		draft_warn(draft, &cert, "not used, because there is no "
+		    "address to show it at");
+}

@@ -8,6 +8,7 @@
 
 struct buf;
 struct tls_peer;
+struct tls_server;
 struct tls_trust;
 
 /*
@@ -81,6 +82,9 @@ void conn_farewell(struct conn *, const char *line);
  * plain text is gone: the caller has made sure that there was none. */
 bool conn_start_tls(struct conn *, const struct tls_trust *,
     const char *name);
+
+/* The same as the server, who must outlive the connection. */
+bool conn_start_tls_server(struct conn *, struct tls_server *);
 
 /* "TLSv1.2 ...", or NULL while the connection is plain. */
 const char *conn_tls(const struct conn *);

@@ -89,16 +89,17 @@ conn_push_tls(struct conn *c)
 	}
 	if (!c->output.len && !(state & TLS_WANTS_WRITE))
 		return 0;
-	return POLLOUT | conn_tls_events(state);
+	/* A socket that takes more is no event while the engine does not. */
+	return conn_tls_events(state);
 }
 
-bool
-conn_start_tls(struct conn *c, const struct tls_trust *trust, const char *name)
+/* What was buffered in plain text is gone. */
+static bool
+shake_hands(struct conn *c, struct tls *tls)
 {
 	unsigned state = 0;
 
-	conn_flush(c);
-	c->tls = tls_client_new(trust, name);
+	c->tls = tls;
 	c->input_start = c->input_end = 0;
 	while (!c->read_over && !conn_expired(c)) {
 		state = tls_pump(c->tls, c->fd);
@@ -110,6 +111,18 @@ conn_start_tls(struct conn *c, const struct tls_trust *trust, const char *name)
 			conn_wait(c, conn_tls_events(state));
 	}
 	return state & TLS_READY && !c->error[0];
+}
+
+bool
+conn_start_tls(struct conn *c, const struct tls_trust *trust, const char *name)
+{
+	return conn_flush(c) && shake_hands(c, tls_client_new(trust, name));
+}
+
+bool
+conn_start_tls_server(struct conn *c, struct tls_server *server)
+{
+	return conn_flush(c) && shake_hands(c, tls_server_new(server));
 }
 
 void

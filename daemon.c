@@ -310,7 +310,8 @@ run(struct daemon *d, struct buf *why)
 	struct setup *s = &d->generations.newest->setup;
 	int status = EX_CONFIG;
 
-	if (!setup_prepare(s, why) || !open_spool(&s->config, &d->spool, why))
+	if (!setup_prepare(s, why) || !setup_prepare_listener(s, why) ||
+	    !open_spool(&s->config, &d->spool, why))
 		return status;
 	if (d->reloader.path && access(d->reloader.path, R_OK) != 0)
 		buf_addf(&s->config.warnings, "%s cannot be read by the user "

@@ -232,6 +232,7 @@ tls_keypair_load(const char *certificate, const char *key, struct buf *why)
 	bool good = load_certificates(pair, certificate, why) &&
 	    load_key(pair, key, why);
 
+	atomic_init(&pair->users, 1);
 	if (good && !is_pair(pair)) {
 		good = false;
 		buf_addf(why, "the private key in %s is not that of the first "
@@ -243,10 +244,17 @@ tls_keypair_load(const char *certificate, const char *key, struct buf *why)
 	return NULL;
 }
 
+struct tls_keypair *
+keypair_share(struct tls_keypair *pair)
+{
+	atomic_fetch_add(&pair->users, 1);
+	return pair;
+}
+
 void
 tls_keypair_free(struct tls_keypair *pair)
 {
-	if (!pair)
+	if (!pair || atomic_fetch_sub(&pair->users, 1) > 1)
 		return;
 	free(pair->chain);
 	buf_free(&pair->der);

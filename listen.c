@@ -45,6 +45,8 @@ struct listener {
 	struct local socket;  /* for everybody on this machine */
 	struct local control; /* for its administrators */
 	struct inheritance inherited;
+	int *tls_fds;         /* of the sockets that begin with TLS */
+	size_t tls_count;
 	struct generations *generations;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
@@ -96,14 +98,16 @@ add_address(struct listener *l, int fd)
 	buf_free(&name);
 }
 
-static bool
+/* The listening socket, or -1 with a sentence in why. */
+static int
 open_address(struct listener *l, const struct endpoint *e, struct buf *why)
 {
 	const struct sockaddr *address = (const struct sockaddr *)&e->address;
+	const struct inherited *there = inherit_find(&l->inherited, address);
 	int fd;
 
-	if (inherit_find(&l->inherited, address))
-		return true;
+	if (there)
+		return there->fd;
 	fd = open_socket(address, e->size);
 	if (fd < 0) {
 		buf_addf(why, "cannot listen on %s: %s", e->text,
@@ -111,10 +115,26 @@ open_address(struct listener *l, const struct endpoint *e, struct buf *why)
 		if (errno == EACCES)
 			buf_adds(why, "; ports below 1024 need root or "
 				      "CAP_NET_BIND_SERVICE");
-		return false;
+		return -1;
 	}
 	add_address(l, fd);
-	return true;
+	return fd;
+}
+
+static bool
+open_addresses(struct listener *l, struct buf *why)
+{
+	const struct endpoints *plain = &l->config->listen.addresses;
+	const struct endpoints *tls = &l->config->listen.tls_addresses;
+	int fd = 0;
+
+	for (size_t i = 0; fd >= 0 && i < plain->count; i++)
+		fd = open_address(l, &plain->list[i], why);
+	l->tls_fds = xcalloc(tls->count, sizeof(l->tls_fds[0]));
+	for (size_t i = 0; fd >= 0 && i < tls->count; i++)
+		l->tls_fds[l->tls_count++] = fd =
+		    open_address(l, &tls->list[i], why);
+	return fd >= 0;
 }
 
 /* The directory of the default socket is ours to make. */
@@ -163,7 +183,8 @@ open_locals(struct listener *l, struct buf *why)
 
 	make_directory(l->config);
 	if (!open_local(l, &l->socket, c->socket, 0666, why)) {
-		if (!c->socket_is_default || !c->addresses.count ||
+		if (!c->socket_is_default ||
+		    !(c->addresses.count + c->tls_addresses.count) ||
 		    errno == EADDRINUSE)
 			return false;
 		go_on_without(why);
@@ -238,17 +259,12 @@ struct listener *
 listen_open(const struct config *config, struct buf *why)
 {
 	struct listener *l = xcalloc(1, sizeof(*l));
-	const struct endpoints *addresses = &config->listen.addresses;
-	bool ok;
 
 	l->config = config;
 	l->socket.fd = l->control.fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	thread_cond_init(&l->ended);
-	ok = adopt_all(l, why) && open_locals(l, why);
-	for (size_t i = 0; ok && i < addresses->count; i++)
-		ok = open_address(l, &addresses->list[i], why);
-	if (ok)
+	if (adopt_all(l, why) && open_locals(l, why) && open_addresses(l, why))
 		return l;
 	listen_free(l);
 	return NULL;
@@ -340,9 +356,18 @@ turn_away(int fd)
 	close(fd);
 }
 
+static bool
+begins_with_tls(const struct listener *l, int listening)
+{
+	for (size_t i = 0; i < l->tls_count; i++)
+		if (l->tls_fds[i] == listening)
+			return true;
+	return false;
+}
+
 static void
 start_session(struct listener *l, int fd, const struct sockaddr *peer,
-    bool controls)
+    int listening)
 {
 	struct guest *g = xcalloc(1, sizeof(*g));
 
@@ -355,7 +380,9 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer,
 		free(g);
 		return;
 	}
-	g->client.controls = controls;
+	g->client.controls = listening == l->control.fd;
+	g->client.tls = g->client.local ? NULL : g->generation->setup.tls;
+	g->client.tls_first = begins_with_tls(l, listening);
 	g->conn = conn_new(fd, l->fds[l->count].fd);
 	if (thread_start(run_session, g))
 		return;
@@ -380,8 +407,7 @@ accept_one(struct listener *l, int listening)
 		return !dial_is_shortage(errno);
 	if (listening == l->socket.fd || listening == l->control.fd)
 		peer.ss_family = AF_UNIX;
-	start_session(l, fd, (struct sockaddr *)&peer,
-	    listening == l->control.fd);
+	start_session(l, fd, (struct sockaddr *)&peer, listening);
 	return true;
 }
 
@@ -472,6 +498,7 @@ listen_free(struct listener *l)
 	pthread_cond_destroy(&l->ended);
 	pthread_mutex_destroy(&l->lock);
 	places_free(&l->places);
+	free(l->tls_fds);
 	free(l->fds);
 	free(l);
 }

@@ -53,14 +53,12 @@ add_entropy(br_ssl_engine_context *engine)
 }
 
 void
-profile_apply(br_ssl_client_context *client)
+profile_apply(br_ssl_engine_context *engine)
 {
-	br_ssl_engine_context *engine = &client->eng;
 	uint16_t ids[SUITE_COUNT];
 
 	for (size_t i = 0; i < SUITE_COUNT; i++)
 		ids[i] = suites[i].id;
-	br_ssl_client_zero(client);
 	br_ssl_engine_set_versions(engine, BR_TLS12, BR_TLS12);
 	br_ssl_engine_set_suites(engine, ids, SUITE_COUNT);
 	br_ssl_engine_set_all_flags(engine, BR_OPT_NO_RENEGOTIATION);
@@ -79,12 +77,12 @@ profile_apply(br_ssl_client_context *client)
 }
 
 const char *
-profile_suite(const br_ssl_client_context *client)
+profile_suite(const br_ssl_engine_context *engine)
 {
 	br_ssl_session_parameters session;
 	const char *description = "";
 
-	br_ssl_engine_get_session_parameters(&client->eng, &session);
+	br_ssl_engine_get_session_parameters(engine, &session);
 	for (size_t i = 0; i < SUITE_COUNT; i++)
 		if (suites[i].id == session.cipher_suite)
 			description = suites[i].description;

@@ -4,11 +4,12 @@
 
 #include <bearssl.h>
 
-/* Makes a client of a context: versions, suites, hashes, implementations and
- * a seed. The buffers, the X.509 engine and the name are the caller's. */
-void profile_apply(br_ssl_client_context *);
+/* Fills in the engine of a client or a server: versions, suites, hashes,
+ * implementations and a seed. The rest is the caller's: it has zeroed the
+ * context before. */
+void profile_apply(br_ssl_engine_context *);
 
 /* "TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256", for a finished handshake. */
-const char *profile_suite(const br_ssl_client_context *);
+const char *profile_suite(const br_ssl_engine_context *);
 
 #endif

@@ -27,13 +27,24 @@ add_helo(struct buf *out, const char *helo)
 				strchr("-._:[]", *helo) ? *helo : '?');
 }
 
+/* RFC 3848 and RFC 6531 section 4.3. */
+static const char *
+protocol(const struct session *s)
+{
+	static const char *const names[][2] = {
+		{"ESMTP", "ESMTPS"}, {"UTF8SMTP", "UTF8SMTPS"}};
+
+	if (!s->extended)
+		return "SMTP";
+	return names[s->message->utf8][conn_tls(s->conn) != NULL];
+}
+
 static void
 add_received(struct session *s)
 {
 	struct message *m = s->message;
 	struct buf from = {0};
-	struct origin origin = {.protocol = m->utf8 ? "UTF8SMTP"
-		: s->extended ? "ESMTP" : "SMTP"};
+	struct origin origin = {.protocol = protocol(s)};
 
 	add_helo(&from, s->helo);
 	buf_addf(&from, " (%s)", s->client->name);
@@ -157,6 +168,8 @@ submit_to_queue(struct session *s)
 	struct message *m = s->message;
 	uint64_t size = message_size(m);
 	struct buf recipients = {0}, sender = {0}, id = {0};
+	const struct report_source source = {
+		.client = s->client->name, .tls = conn_tls(s->conn)};
 	struct verdict v;
 
 	message_add_recipients_text(m, &recipients, 400);
@@ -169,7 +182,7 @@ submit_to_queue(struct session *s)
 		report_kept(id.data, buf_text(&sender), &v);
 	if (v.kept || v.outcome == SENT)
 		report_accepted(id.data, buf_text(&sender), recipients.data,
-		    size, s->client->name);
+		    size, &source);
 	buf_free(&recipients);
 	buf_free(&sender);
 	buf_free(&id);

@@ -75,8 +75,9 @@ needs_restart(const struct config *now, const struct config *then)
 		return "[smarthost] log or log_format";
 	if (differs(a->socket, b->socket) || differs(a->control, b->control))
 		return "[listen] socket or control";
-	if (addresses_differ(&a->addresses, &b->addresses))
-		return "[listen] address";
+	if (addresses_differ(&a->addresses, &b->addresses) ||
+	    addresses_differ(&a->tls_addresses, &b->tls_addresses))
+		return "[listen] address or tls_address";
 	if (differs(now->queue.directory, then->queue.directory))
 		return "[queue] directory";
 	return NULL;
@@ -96,7 +97,8 @@ prepare(const struct reloader *r, const struct config *now, struct buf *why)
 		key = needs_restart(now, &g->setup.config);
 	if (key)
 		buf_addf(why, "%s has changed, which needs a restart", key);
-	if (ok && !key && setup_prepare(&g->setup, why)) {
+	if (ok && !key && setup_prepare(&g->setup, why) &&
+	    setup_prepare_listener(&g->setup, why)) {
 		config_complete_hostname(&g->setup.config);
 		setup_relays(&g->setup, r->stop_fd, false);
 		g->queue = queue_new(&g->setup.config, g->setup.relays,

@@ -70,7 +70,7 @@ report_kept(const char *id, const char *sender, const struct verdict *v)
 
 void
 report_accepted(const char *id, const char *sender, const char *recipients,
-    uint64_t size, const char *client)
+    uint64_t size, const struct report_source *source)
 {
 	char size_text[24];
 
@@ -78,7 +78,7 @@ report_accepted(const char *id, const char *sender, const char *recipients,
 	    (unsigned long long)size);
 	log_event(LEVEL_INFO, "accepted", "id", id, "from",
 	    *sender ? sender : "<>", "to", recipients, "size", size_text,
-	    "client", client, NULL);
+	    "client", source->client, "tls", source->tls, NULL);
 }
 
 void

@@ -18,10 +18,15 @@ void report_results(const struct message *, const struct upstream *,
 /* The log line of one that is kept: queued or held. */
 void report_kept(const char *id, const char *sender, const struct verdict *);
 
-/* The log line of a message that we have said yes to. client: who brought
- * it. */
+/* Who has brought a message, and how. */
+struct report_source {
+	const char *client; /* "192.0.2.1:4711", "uid 1000" */
+	const char *tls;    /* "TLSv1.2 ...", or NULL */
+};
+
+/* The log line of a message that we have said yes to. */
 void report_accepted(const char *id, const char *sender,
-    const char *recipients, uint64_t size, const char *client);
+    const char *recipients, uint64_t size, const struct report_source *);
 
 /* upstream_down and upstream_up. */
 void report_health(enum health_change, const struct upstream *,

@@ -18,6 +18,7 @@
 #include "message.h"
 #include "queue.h"
 #include "session_internal.h"
+#include "starttls.h"
 #include "xqueue.h"
 
 enum {
@@ -41,6 +42,15 @@ session_reset(struct session *s)
 	s->chunked = false;
 }
 
+void
+session_forget(struct session *s)
+{
+	session_reset(s);
+	free(s->helo);
+	s->helo = NULL;
+	s->extended = false;
+}
+
 /* Without a spool there is no queue to run, and nobody to write a notice. */
 static bool
 has_spool(const struct session *s)
@@ -53,8 +63,9 @@ offer(struct session *s)
 {
 	buf_addf(&s->reply, "250-PIPELINING\r\n250-CHUNKING\r\n"
 	    "250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
-	    "%s%s250 ENHANCEDSTATUSCODES",
+	    "%s%s%s250 ENHANCEDSTATUSCODES",
 	    (unsigned long long)s->config->listen.max_message,
+	    starttls_is_offered(s) ? "250-STARTTLS\r\n" : "",
 	    has_spool(s) ? "250-DSN\r\n" : "",
 	    has_spool(s) && s->queue ? "250-ETRN\r\n" : "");
 }
@@ -278,6 +289,7 @@ static const struct verb {
 	{"ETRN", verb_etrn},
 	{"HELP", verb_help},
 	{"QUIT", verb_quit},
+	{"STARTTLS", starttls_verb},
 	{"XQUEUE", verb_xqueue},
 	{"GET", verb_foreign},
 	{"POST", verb_foreign},
@@ -392,6 +404,31 @@ write_reply(struct session *s)
 	conn_printf(s->conn, "%s\r\n", s->reply.data);
 }
 
+/* False when a handshake has failed, and nothing more can be said. */
+static bool
+converse(struct session *s, struct buf *line)
+{
+	if (s->client->tls_first && !starttls_begin(s))
+		return false;
+	conn_printf(s->conn, "220 %s ESMTP smarthost\r\n",
+	    s->config->hostname);
+	while (!s->over && next_command(s, line)) {
+		count_errors(s);
+		write_reply(s);
+		if (s->over)
+			break;
+		if (s->securing && !starttls_begin(s))
+			return false;
+		if (!s->receiving)
+			continue;
+		if (receive_message(s))
+			write_reply(s);
+		else
+			s->errors++;
+	}
+	return true;
+}
+
 bool
 session_run(struct conn *c, const struct client *client,
     const struct config *config, struct queue *queue)
@@ -401,24 +438,16 @@ session_run(struct conn *c, const struct client *client,
 	struct buf line = {0};
 	bool good;
 
-	conn_printf(c, "220 %s ESMTP smarthost\r\n", config->hostname);
-	while (!s.over && next_command(&s, &line)) {
-		count_errors(&s);
-		write_reply(&s);
-		if (!s.receiving || s.over)
-			continue;
-		if (receive_message(&s))
-			write_reply(&s);
-		else
-			s.errors++;
+	good = converse(&s, &line);
+	if (good) {
+		good = s.quit || (!s.over && !s.errors && !s.message &&
+		    !conn_timed_out(c) && !conn_stopped(c));
+		conn_flush(c);
+		conn_farewell(c, conn_stopped(c)
+		        ? "421 4.3.2 smarthost is stopping"
+		        : "421 4.4.2 Timed out");
 	}
-	good = s.quit || (!s.over && !s.errors && !s.message &&
-	    !conn_timed_out(c) && !conn_stopped(c));
-	conn_flush(c);
-	conn_farewell(c, conn_stopped(c) ? "421 4.3.2 smarthost is stopping"
-					 : "421 4.4.2 Timed out");
-	session_reset(&s);
-	free(s.helo);
+	session_forget(&s);
 	buf_free(&s.reply);
 	buf_free(&line);
 	return good;

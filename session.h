@@ -10,6 +10,7 @@ struct config;
 struct conn;
 struct message;
 struct queue;
+struct tls_server;
 
 /* Who is at the other end of a session. */
 struct client {
@@ -18,6 +19,8 @@ struct client {
 	bool may_relay;
 	bool local;      /* it came by a unix socket, */
 	bool controls;   /* the one that is for administrators */
+	struct tls_server *tls; /* for STARTTLS, or NULL */
+	bool tls_first;  /* it begins with TLS */
 	/* Where there is no queue: takes over the message and appends the
 	 * reply. Date, Message-ID and From are there; its envelope is as the
 	 * client has said it, and a Received field is not yet in it. */

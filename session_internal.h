@@ -29,6 +29,7 @@ struct session {
 	bool receiving;          /* 354 was the reply */
 	bool chunked;            /* a first BDAT has been taken */
 	struct data_reader reader; /* from one chunk to the next */
+	bool securing;           /* 220 was the reply to STARTTLS */
 	bool over;
 	bool quit;               /* the client has said so */
 	bool vanished;           /* the client, in the middle of a chunk */
@@ -40,6 +41,7 @@ struct session {
 /* Sets the reply to the current command. */
 void session_say(struct session *, const char *text);
 void session_reset(struct session *); /* the transaction */
+void session_forget(struct session *); /* all that the client has said */
 
 /* Opens the transaction that MAIL asks for, unless there is no room: then that
  * is the reply. */

@@ -171,6 +171,17 @@ setup_prepare(struct setup *s, struct buf *why)
 	return true;
 }
 
+bool
+setup_prepare_listener(struct setup *s, struct buf *why)
+{
+	const struct listen_config *listen = &s->config.listen;
+
+	if (listen->tls_cert)
+		s->tls = tls_server_load(listen->tls_cert, listen->tls_key,
+		    why);
+	return s->tls || !listen->tls_cert;
+}
+
 void
 setup_relays(struct setup *s, int stop_fd, bool trace)
 {
@@ -219,6 +230,7 @@ setup_free(struct setup *s)
 		tls_trust_free(s->trusts[i]);
 	for (size_t i = 0; s->relays && i < s->config.upstream_count; i++)
 		favourite_free(s->relays[i].favourite);
+	tls_server_free(s->tls);
 	free(s->trusts);
 	free(s->relays);
 	config_free(&s->config);

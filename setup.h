@@ -15,6 +15,7 @@ struct setup {
 	struct config config;
 	struct tls_trust **trusts; /* one an upstream; NULL where unused */
 	struct relay *relays;      /* one an upstream */
+	struct tls_server *tls;    /* of the listener, or NULL */
 };
 
 /* The file that -c, SMARTHOST_CONFIG or the default name; NULL when there is
@@ -39,6 +40,9 @@ bool setup_become(const char *name, uid_t, gid_t, struct buf *why);
 /* Loads what the configuration refers to: anchors, password files, capture
  * directories; as the user that will use them. */
 bool setup_prepare(struct setup *, struct buf *why);
+
+/* The same for the listener: the daemon's certificate and key. */
+bool setup_prepare_listener(struct setup *, struct buf *why);
 
 /* stop_fd for every connection of the upstreams; -1: none. */
 void setup_relays(struct setup *, int stop_fd, bool trace);

@@ -18,15 +18,36 @@
 
 enum { PUMP_STEPS = 64 }; /* a peer that never stops must not hold us */
 
+struct tls *
+tls_new(size_t output_size)
+{
+	size_t size = sizeof(struct tls) + output_size;
+	struct tls *tls = xcalloc(1, size);
+
+	tls->size = size;
+	tls->output = (unsigned char *)(tls + 1);
+	tls->output_size = output_size;
+	return tls;
+}
+
+/* Not br_ssl_engine_set_buffer(): the two halves that it makes of one buffer
+ * overlap in BearSSL 0.6. */
+void
+tls_set_buffers(struct tls *tls)
+{
+	br_ssl_engine_set_buffers_bidi(tls->engine, tls->input,
+	    sizeof(tls->input), tls->output, tls->output_size);
+}
+
 void
 tls_free(struct tls *tls)
 {
 	if (!tls)
 		return;
-	if (!tls->ready)
-		tls_client_failed(tls);
-	chain_free(&tls->chain);
-	explicit_bzero(tls, sizeof(*tls));
+	if (!tls->is_server)
+		tls_client_end(tls);
+	tls_keypair_free(tls->pair);
+	explicit_bzero(tls, tls->size);
 	free(tls);
 }
 
@@ -46,7 +67,7 @@ is_cut(const struct tls *tls)
 static bool
 send_records(struct tls *tls, int fd)
 {
-	br_ssl_engine_context *engine = &tls->client.eng;
+	br_ssl_engine_context *engine = tls->engine;
 	const unsigned char *records;
 	size_t len;
 	ssize_t put;
@@ -82,7 +103,7 @@ is_record(struct tls *tls, int fd, const unsigned char *data, size_t len)
 static bool
 receive_records(struct tls *tls, int fd)
 {
-	br_ssl_engine_context *engine = &tls->client.eng;
+	br_ssl_engine_context *engine = tls->engine;
 	unsigned char *room;
 	size_t len;
 	ssize_t got;
@@ -104,7 +125,7 @@ receive_records(struct tls *tls, int fd)
 static unsigned
 engine_state(const struct tls *tls)
 {
-	return br_ssl_engine_current_state(&tls->client.eng);
+	return br_ssl_engine_current_state(tls->engine);
 }
 
 /* After the handshake the engine has input for us or wants a record, unless
@@ -119,7 +140,7 @@ was_dismissed(const struct tls *tls)
 static bool
 has_failed(const struct tls *tls)
 {
-	if (br_ssl_engine_last_error(&tls->client.eng) != BR_ERR_OK)
+	if (br_ssl_engine_last_error(tls->engine) != BR_ERR_OK)
 		return true;
 	if (!tls->ready && (is_cut(tls) || engine_state(tls) == BR_SSL_CLOSED))
 		return true;
@@ -162,7 +183,8 @@ tls_pump(struct tls *tls, int fd)
 
 		if (!tls->ready && is_ready(tls)) {
 			tls->ready = true;
-			tls_client_ready(tls);
+			if (!tls->is_server)
+				tls_client_ready(tls);
 		}
 		if (!sent && !received)
 			break;
@@ -173,7 +195,7 @@ tls_pump(struct tls *tls, int fd)
 size_t
 tls_take(struct tls *tls, void *data, size_t max)
 {
-	br_ssl_engine_context *engine = &tls->client.eng;
+	br_ssl_engine_context *engine = tls->engine;
 	const unsigned char *input;
 	size_t len;
 
@@ -190,7 +212,7 @@ tls_take(struct tls *tls, void *data, size_t max)
 size_t
 tls_give(struct tls *tls, const void *data, size_t len)
 {
-	br_ssl_engine_context *engine = &tls->client.eng;
+	br_ssl_engine_context *engine = tls->engine;
 	unsigned char *output;
 	size_t room;
 
@@ -207,20 +229,20 @@ tls_give(struct tls *tls, const void *data, size_t len)
 void
 tls_flush(struct tls *tls)
 {
-	br_ssl_engine_flush(&tls->client.eng, 0);
+	br_ssl_engine_flush(tls->engine, 0);
 }
 
 void
 tls_goodbye(struct tls *tls)
 {
 	if (tls->ready && !(state_of(tls) & (TLS_CLOSED | TLS_FAILED)))
-		br_ssl_engine_close(&tls->client.eng);
+		br_ssl_engine_close(tls->engine);
 }
 
 const char *
 tls_description(const struct tls *tls)
 {
-	return tls->ready ? profile_suite(&tls->client) : "";
+	return tls->ready ? profile_suite(tls->engine) : "";
 }
 
 /* HMAC with that hash. */

@@ -9,7 +9,7 @@
 #include "buf.h"
 
 /*
- * TLS 1.2 for a client, without waiting and without a socket of its own.
+ * TLS 1.2 for a client or a server, without waiting and without a socket of its own.
  * Whoever owns the descriptor calls tls_pump(), waits for what it asks for,
  * and calls it again:
  *
@@ -43,6 +43,16 @@ struct tls_keypair;
 struct tls_keypair *tls_keypair_load(const char *certificate, const char *key,
     struct buf *why);
 void tls_keypair_free(struct tls_keypair *);
+
+/* What a listener shows to its clients: a certificate and its key, taken anew
+ * when their files have changed. Thread safe. */
+struct tls_server;
+
+/* As tls_keypair_load(). The caller frees it with tls_server_free(), when
+ * there is no connection any more. */
+struct tls_server *tls_server_load(const char *certificate, const char *key,
+    struct buf *why);
+void tls_server_free(struct tls_server *);
 
 /* The trust between us and one relay: whose certificates we take, what we
  * show, and the session that the next connection may resume. Threads share
@@ -79,6 +89,11 @@ struct tls;
  * tls_free(). */
 struct tls *tls_client_new(const struct tls_trust *, const char *name);
 
+/* A connection from a client, who is asked for no certificate. When the files
+ * have changed, this one gets the new pair; a new pair that cannot be used is
+ * logged, once, and the old one stays. */
+struct tls *tls_server_new(struct tls_server *);
+
 /* Overwrites the keys and frees. Sends nothing. */
 void tls_free(struct tls *);
 
@@ -114,7 +129,8 @@ void tls_flush(struct tls *);
 /* Queues a close_notify on a healthy connection, for one last tls_pump(). */
 void tls_goodbye(struct tls *);
 
-/* Appends one sentence about why the connection failed, with a hint: unknown
+/* Appends one sentence about why the connection failed; nothing for a client
+ * that has hung up without a word. For a relay with a hint: unknown
  * issuer (which, and how many anchors are loaded), wrong name (which names it
  * has), expired or not yet valid (with our clock), no subjectAltName, short
  * key, SHA-1 signature, plain text where TLS was expected (with that text),

@@ -28,10 +28,8 @@ keep_name(struct tls *tls, const char *name)
 
 /* What the relay may ask for. */
 static void
-show_keypair(struct tls *tls, const struct tls_keypair *pair)
+show_keypair(br_ssl_client_context *client, const struct tls_keypair *pair)
 {
-	br_ssl_client_context *client = &tls->client;
-
 	if (keypair_type(pair) == BR_KEYTYPE_RSA)
 		br_ssl_client_set_single_rsa(client, pair->chain,
 		    pair->chain_len, br_skey_decoder_get_rsa(&pair->key),
@@ -46,38 +44,37 @@ show_keypair(struct tls *tls, const struct tls_keypair *pair)
 static void
 offer_session(struct tls *tls)
 {
+	struct tls_client *client = &tls->as.client;
 	br_ssl_session_parameters session;
 
-	tls->may_resume = tls_session_get(tls->trust->session, tls->name,
-	    &session);
-	if (tls->may_resume)
-		br_ssl_engine_set_session_parameters(&tls->client.eng,
-		    &session);
+	client->may_resume = tls_session_get(client->trust->session,
+	    tls->name, &session);
+	if (client->may_resume)
+		br_ssl_engine_set_session_parameters(tls->engine, &session);
 	explicit_bzero(&session, sizeof(session));
 }
 
 struct tls *
 tls_client_new(const struct tls_trust *trust, const char *name)
 {
-	struct tls *tls = xcalloc(1, sizeof(*tls));
-	br_ssl_engine_context *engine = &tls->client.eng;
+	struct tls *tls = tls_new(BR_SSL_BUFSIZE_OUTPUT);
+	struct tls_client *client = &tls->as.client;
 	unsigned char address[16];
 
-	tls->trust = trust;
+	client->trust = trust;
 	keep_name(tls, name);
-	profile_apply(&tls->client);
+	br_ssl_client_zero(&client->context);
+	tls->engine = &client->context.eng;
+	profile_apply(tls->engine);
 	if (trust->keypair)
-		show_keypair(tls, trust->keypair);
-	chain_init(&tls->chain, trust, tls->name);
-	br_ssl_engine_set_x509(engine, &tls->chain.vtable);
-	/* Not br_ssl_engine_set_buffer(): the two halves that it makes of one
-	 * buffer overlap in BearSSL 0.6. */
-	br_ssl_engine_set_buffers_bidi(engine, tls->input, sizeof(tls->input),
-	    tls->output, sizeof(tls->output));
-	/* SNI is for names only (RFC 6066 section 3). */
+		show_keypair(&client->context, trust->keypair);
+	chain_init(&client->chain, trust, tls->name);
+	br_ssl_engine_set_x509(tls->engine, &client->chain.vtable);
+	tls_set_buffers(tls);
 	offer_session(tls);
-	br_ssl_client_reset(&tls->client, certificate_ip_address(tls->name,
-	    address) ? NULL : tls->name, tls->may_resume);
+	/* SNI is for names only (RFC 6066 section 3). */
+	br_ssl_client_reset(&client->context, certificate_ip_address(tls->name,
+	    address) ? NULL : tls->name, client->may_resume);
 	return tls;
 }
 
@@ -85,28 +82,34 @@ tls_client_new(const struct tls_trust *trust, const char *name)
 void
 tls_client_ready(struct tls *tls)
 {
+	struct tls_client *client = &tls->as.client;
 	br_ssl_session_parameters session;
 
-	if (!chain_leaf(&tls->chain).len)
+	if (!chain_leaf(&client->chain).len)
 		return;
-	br_ssl_engine_get_session_parameters(&tls->client.eng, &session);
-	tls_session_put(tls->trust->session, tls->name, &session);
+	br_ssl_engine_get_session_parameters(tls->engine, &session);
+	tls_session_put(client->trust->session, tls->name, &session);
 	explicit_bzero(&session, sizeof(session));
 }
 
 void
-tls_client_failed(struct tls *tls)
+tls_client_end(struct tls *tls)
 {
-	if (tls->may_resume)
-		tls_session_drop(tls->trust->session);
+	struct tls_client *client = &tls->as.client;
+
+	if (!tls->ready && client->may_resume)
+		tls_session_drop(client->trust->session);
+	chain_free(&client->chain);
 }
 
 bool
 tls_peer(const struct tls *tls, struct tls_peer *peer)
 {
-	struct bytes leaf = chain_leaf(&tls->chain);
+	struct bytes leaf = {0};
 	struct certificate c;
 
+	if (!tls->is_server)
+		leaf = chain_leaf(&tls->as.client.chain);
 	if (!certificate_read(&c, leaf.data, leaf.len))
 		return false;
 	certificate_add_dn(c.issuer, &peer->issuer);

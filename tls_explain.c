@@ -59,6 +59,8 @@ static const struct {
 	{BR_ERR_WRONG_KEY_USAGE, "the key usage of the certificate does not "
 	    "allow signatures"},
 	{BR_ERR_BAD_FINISHED, "the handshake was tampered with"},
+	{512 + BR_ALERT_HANDSHAKE_FAILURE, "there is no cipher suite or curve "
+	    "that both sides have"},
 	{512 + BR_ALERT_PROTOCOL_VERSION, "the peer does not speak TLS 1.2 but "
 	    "an older version, which is not safe"},
 };
@@ -79,8 +81,10 @@ explain_text(const struct tls *tls, struct buf *out)
 	add_name(tls, out);
 	buf_adds(out, " answered in plain text where TLS was expected (\"");
 	buf_add_printable(out, (const char *)tls->text, len, TEXT_SIZE);
-	buf_adds(out, "\"); wrong port or tls mode: tls = implicit is for port "
-	    "465, tls = starttls for 587 and 25");
+	buf_adds(out, "\")");
+	if (!tls->is_server)
+		buf_adds(out, "; wrong port or tls mode: tls = implicit is for "
+		    "port 465, tls = starttls for 587 and 25");
 }
 
 static void
@@ -94,8 +98,9 @@ explain_alert(const struct tls *tls, int alert, struct buf *out)
 	add_name(tls, out);
 	buf_addf(out, " %s with alert %d, ",
 	    tls->ready ? "ended the connection" : "refused TLS", alert);
-	/* The guesses are about handshakes. */
-	buf_add(out, text, tls->ready ? strcspn(text, ";") : strlen(text));
+	/* The guesses are about handshakes, and relays. */
+	buf_add(out, text, tls->ready || tls->is_server ? strcspn(text, ";")
+	                                                : strlen(text));
 }
 
 static void
@@ -114,7 +119,9 @@ explain_error(const struct tls *tls, int error, struct buf *out)
 	else
 		buf_addf(out, "the peer does not keep to the protocol "
 		    "(BearSSL error %d)", error);
-	buf_adds(out, "; mend that at the peer, or at what is in between");
+	if (!tls->is_server)
+		buf_adds(out, "; mend that at the peer, or at what is in "
+		    "between");
 }
 
 static void
@@ -122,13 +129,15 @@ explain_end(const struct tls *tls, struct buf *out)
 {
 	int error = tls->write_error ? tls->write_error : tls->read_error;
 
+	if (tls->is_server && !tls->saw_record && !error)
+		return;
 	buf_adds(out, "connection closed by ");
 	add_name(tls, out);
 	if (!tls->ready)
 		buf_adds(out, " in the middle of the TLS handshake");
 	if (error)
 		buf_addf(out, ": %s", strerror(error));
-	else if (!tls->saw_record)
+	else if (!tls->saw_record && !tls->is_server)
 		buf_adds(out, "; it may accept only TLS 1.3, or not speak TLS "
 		    "on this port");
 }
@@ -136,7 +145,7 @@ explain_end(const struct tls *tls, struct buf *out)
 void
 tls_explain(const struct tls *tls, struct buf *out)
 {
-	int error = br_ssl_engine_last_error(&tls->client.eng);
+	int error = br_ssl_engine_last_error(tls->engine);
 
 	if (tls->text_len)
 		explain_text(tls, out);
@@ -145,8 +154,8 @@ tls_explain(const struct tls *tls, struct buf *out)
 	else if (error >= BR_ERR_RECV_FATAL_ALERT &&
 	    error < BR_ERR_SEND_FATAL_ALERT)
 		explain_alert(tls, error - BR_ERR_RECV_FATAL_ALERT, out);
-	else if (tls->chain.error && (unsigned)error == tls->chain.error)
-		chain_explain(&tls->chain, out);
+	else if (!tls->is_server && (unsigned)error == tls->as.client.chain.error)
+		chain_explain(&tls->as.client.chain, out);
 	else
 		explain_error(tls, error, out);
 }

@@ -7,18 +7,30 @@
 #include "chain.h"
 #include "tls.h"
 
-/* What tls.c (records), tls_client.c (handshakes) and tls_explain.c share. */
+/* What tls.c (records), tls_client.c and tls_server.c (handshakes) and
+ * tls_explain.c share. */
 
 enum {
 	NAME_SIZE = 256, /* as in the engine */
 	TEXT_SIZE = 60,  /* of what is no TLS at all */
 };
 
-struct tls {
-	br_ssl_client_context client;
+/* What only a client has. */
+struct tls_client {
+	br_ssl_client_context context;
 	struct chain chain;
 	const struct tls_trust *trust;
 	bool may_resume; /* a session was offered */
+};
+
+struct tls {
+	br_ssl_engine_context *engine; /* in as */
+	union {
+		struct tls_client client;
+		br_ssl_server_context server;
+	} as;
+	bool is_server;
+	struct tls_keypair *pair; /* of a server */
 	bool ready;      /* the handshake was completed */
 	bool hung_up;    /* the stream has ended */
 	bool saw_record;
@@ -26,12 +38,19 @@ struct tls {
 	char name[NAME_SIZE];
 	unsigned char text[TEXT_SIZE];
 	size_t text_len;
-	unsigned char input[BR_SSL_BUFSIZE_INPUT];
-	unsigned char output[BR_SSL_BUFSIZE_OUTPUT];
+	size_t size;        /* of the whole, with the buffers */
+	unsigned char *output;
+	size_t output_size;
+	unsigned char input[BR_SSL_BUFSIZE_INPUT]; /* and the output */
 };
 
-/* To be called when the handshake is done, and when it has failed. */
+/* All of it zero, but for the buffers, which tls_set_buffers() hands to the
+ * engine when there is one. */
+struct tls *tls_new(size_t output_size);
+void tls_set_buffers(struct tls *);
+
+/* To be called when the handshake is done, and at the end. */
 void tls_client_ready(struct tls *);
-void tls_client_failed(struct tls *);
+void tls_client_end(struct tls *);
 
 #endif

@@ -230,6 +230,9 @@ test_every_key(void **state)
 	    "socket = /tmp/s\n"
 	    "control = /tmp/c\n"
 	    "address = 127.0.0.1:25,[::1]:0  192.0.2.1:2525\n"
+	    "tls_address = 127.0.0.1:465\n"
+	    "tls_cert = /etc/c\n"
+	    "tls_key = /etc/k\n"
 	    "allow = 192.0.2.0/24, 2001:db8::/32\n"
 	    "max_message = 10240\n"
 	    "max_recipients = 1\n"
@@ -499,9 +502,14 @@ static const struct refusal refusals[] = {
 	{RELAY "[identity]\nrewrite = unqualified\n", "[upstream] from: not "
 	    "set, but rewrite is"},
 	{RELAY "[identity]\ndomain = a b\n", "[identity] domain = \"a b\": "},
-	{RELAY "[listen]\ntls_address = x\n", "not supported by this version"},
-	{RELAY "[listen]\ntls_cert = x\n", "not supported by this version"},
-	{RELAY "[listen]\ntls_key = x\n", "not supported by this version"},
+	{RELAY "[listen]\ntls_address = x\n", "[listen] tls_address = \"x\": "
+	    "has x in it, which is not an address and a port"},
+	{RELAY "[listen]\ntls_address = [::1]:465\n", "[listen] tls_address: "
+	    "TLS needs a certificate; write tls_cert"},
+	{RELAY "[listen]\ntls_address = 10.0.0.1:465\ntls_cert = /x\n",
+	    "tls_address = \"10.0.0.1:465\": others than this machine"},
+	{RELAY "[listen]\ntls_cert = x\n", "is neither a path"},
+	{RELAY "[listen]\ntls_key = /x\n", "set without tls_cert"},
 	{RELAY "[listen]\nauth_file = x\n", "not supported by this version"},
 	{RELAY "[listen]\nmax_clients_per_address = 1\n",
 	    "not supported by this version"},
@@ -733,6 +741,14 @@ static const struct refusal warnings[] = {
 	{LOGIN "password_file = /dev/null\n", "password_file = \"/dev/null\": "
 	    "others can read this file; chmod 0600 /dev/null"},
 	{LOGIN "password_file = /nonexistent/file\n", NULL},
+	{RELAY "[listen]\ntls_cert = /x\n", "[listen] tls_cert = \"/x\": not "
+	    "used, because there is no address"},
+	{RELAY "[listen]\ntls_cert = /x\naddress = 127.0.0.1:25\n", NULL},
+	{RELAY "[listen]\nsocket = none\ntls_cert = /x\ntls_address = "
+	    "127.0.0.1:465\n", NULL},
+	{RELAY "[listen]\ntls_cert = /x\ntls_key = /dev/null\naddress = "
+	    "127.0.0.1:25\n", "[listen] tls_key = \"/dev/null\": others can "
+	    "read this file; chmod 0600 /dev/null"},
 	{RELAY "[listen]\nallow = anyone\n", "[listen] allow: lets everybody "
 	    "send"},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 0.0.0.0/0\n",
