@@ -32,6 +32,7 @@
 #include "setup.h"
 #include "spool.h"
 #include "thread.h"
+#include "tls.h"
 
 enum {
 	HEALTH_PATIENCE_MS = 5000,
@@ -391,8 +392,7 @@ reach_address(const struct endpoint *e)
 	return c;
 }
 
-/* Connects where the daemon should answer: its socket, or, where that could
- * not be made, its first address. */
+/* Without TLS, or NULL. */
 static struct conn *
 reach(const struct config *config)
 {
@@ -406,23 +406,55 @@ reach(const struct config *config)
 	return c;
 }
 
-/* Whether it greets us. */
 static bool
-answers(const struct config *config)
+greets(struct conn *c)
 {
-	struct conn *c = reach(config);
 	struct buf line = {0};
 	bool ok;
 
-	if (!c)
-		return false;
-	conn_set_deadline(c, clock_now() + HEALTH_PATIENCE_MS);
 	ok = conn_line(c, &line, 512) == LINE_OK &&
 	    strncmp(line.data, "220", 3) == 0;
 	conn_printf(c, "QUIT\r\n");
 	(void)conn_line(c, &line, 512);
-	conn_close(c);
 	buf_free(&line);
+	return ok;
+}
+
+/* Under TLS, with the certificate that is in its file; or with another one,
+ * if it cannot read that any more, which is no reason to restart it. Closes
+ * the connection. */
+static bool
+greets_with_tls(struct conn *c, const struct config *config)
+{
+	struct tls_trust *trust = tls_trust_pin_file(config->listen.tls_cert);
+	struct tls_peer peer = {0};
+	bool ok = conn_start_tls(c, trust, "localhost") ? greets(c)
+	                                                : conn_peer(c, &peer);
+
+	tls_peer_free(&peer);
+	conn_close(c);
+	tls_trust_free(trust);
+	return ok;
+}
+
+/* Whether it greets us: at its socket or, where that could not be made, at its
+ * first address. */
+static bool
+answers(const struct config *config)
+{
+	const struct endpoints *tls = &config->listen.tls_addresses;
+	struct conn *c = reach(config);
+	bool plain = c != NULL, ok;
+
+	if (!c && tls->count)
+		c = reach_address(&tls->list[0]);
+	if (!c)
+		return false;
+	conn_set_deadline(c, clock_now() + HEALTH_PATIENCE_MS);
+	if (!plain)
+		return greets_with_tls(c, config);
+	ok = greets(c);
+	conn_close(c);
 	return ok;
 }
 

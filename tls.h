@@ -73,6 +73,10 @@ enum { TLS_FINGERPRINT_SIZE = 32 };
 struct tls_trust *
 tls_trust_pin(const unsigned char fingerprint[TLS_FINGERPRINT_SIZE]);
 
+/* The same with the first certificate in a PEM file; nothing is accepted if
+ * there is none. */
+struct tls_trust *tls_trust_pin_file(const char *path);
+
 /* What to show to a relay that asks for a certificate; takes it over. */
 void tls_trust_show(struct tls_trust *, struct tls_keypair *);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "chain.h"
 #include "pem.h"
 #include "tls.h"
 #include "tls_session.h"
@@ -129,6 +130,28 @@ tls_trust_pin(const unsigned char fingerprint[TLS_FINGERPRINT_SIZE])
 
 	trust->pinned = true;
 	memcpy(trust->pin, fingerprint, TLS_FINGERPRINT_SIZE);
+	return trust;
+}
+
+struct tls_trust *
+tls_trust_pin_file(const char *path)
+{
+	struct tls_trust *trust = trust_new();
+	struct buf content = {0}, der = {0};
+	struct pem_block block;
+	struct pem pem;
+
+	trust->pinned = true;
+	(void)pem_read_file(path, &content);
+	pem = pem_begin(&content);
+	while (!der.len && pem_next(&pem, &block))
+		if (pem_is_certificate(&block))
+			(void)pem_decode(&pem, &block, &der);
+	if (der.len)
+		chain_fingerprint((struct bytes){(unsigned char *)der.data,
+		    der.len}, trust->pin);
+	buf_wipe(&content); /* the key may be in it */
+	buf_free(&der);
 	return trust;
 }
 

@@ -367,6 +367,23 @@ def test_idle_connections_are_small(show, certs):
     assert each < 60 * 1024
 
 
+def test_health(show, certs, place):
+    """Where nothing but TLS is left; also when the certificate's file cannot
+    be read any more."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    daemon = show(listen={"socket": "none", "address": "none",
+                          "tls_address": f"127.0.0.1:{port}"})
+    ask = ("-c", daemon.config, "health")
+    assert harness.run(*ask).status == 0
+    assert not daemon.events("message")
+    (place / "own.pem").write_bytes(b"")
+    assert harness.run(*ask).status == 0
+    assert daemon.stop() == 0
+    assert harness.run(*ask).status == 1
+
+
 # --- Configuration --------------------------------------------------------
 
 
