@@ -104,7 +104,8 @@ hint_for_reply(const struct upstream *u, const struct verdict *v)
 	if (v->outcome == LATER)
 		return hint_wait;
 	if (policy && v->stage >= STAGE_MAIL)
-		return u->auth == AUTH_NONE ? hint_stranger : hint_policy;
+		return u->auth == AUTH_NONE && v->stage <= STAGE_RCPT
+		    ? hint_stranger : hint_policy;
 	if (v->stage == STAGE_MAIL)
 		return hint_sender;
 	return v->stage == STAGE_RCPT ? hint_recipient : NULL;

@@ -36,6 +36,7 @@ def mask(text, place):
     user = pwd.getpwuid(os.getuid()).pw_name
     for pattern, instead in [
             (re.escape(str(place)), "PLACE"),
+            (r"SHA-256 is [0-9a-f]+", "SHA-256 is DIGEST"),
             (r" {2,}\d+ ms", lambda found: "N ms".rjust(len(found[0]))),
             (r"\d{32}|[0-9a-f]{32}", "ID"),
             (r"unknown\[127.0.0.1\]:\d+", "unknown[127.0.0.1]:PORT"),
@@ -255,6 +256,21 @@ def test_certificate_that_ends_soon(golden, config, relay, certs):
            config(relay(tls=context)))
 
 
+def test_another_certificate_than_the_pinned_one(golden, config, relay, tls):
+    golden("41-fingerprint", "tls_fingerprint is that of another certificate",
+           config(relay(tls=tls), {"upstream": {
+               "tls_fingerprint": "00" * 32, "tls_ca_file": None}}))
+
+
+def test_client_certificate_wanted(golden, config, relay, certs):
+    context = badrelay.server_context(certs.pem("good"))
+    context.verify_mode = badrelay.ssl.CERT_REQUIRED
+    context.load_verify_locations(certs.ca)
+    context.maximum_version = badrelay.ssl.TLSVersion.TLSv1_2
+    golden("42-client-certificate", "the relay wants a client certificate",
+           config(relay(tls=context)))
+
+
 def test_tls_13_only(golden, config, relay, certs):
     context = badrelay.server_context(certs.pem("good"),
                                       badrelay.ssl.TLSVersion.TLSv1_3)
@@ -398,6 +414,13 @@ def test_quota(golden, config, relay):
     golden("31-quota", "the account's quota is used up", config(
         relay(replies={"rcpt": "550 5.4.5 Daily user sending limit exceeded"
                        })))
+
+
+def test_message_refused(golden, config, relay):
+    golden("43-message-refused", "the relay takes the envelope, and not the "
+           "message", config(relay(replies={
+               "dot": "554 5.7.1 Message rejected: looks like spam"})),
+           "--to", TO, "--send")
 
 
 # --- The configuration
