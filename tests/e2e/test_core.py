@@ -19,7 +19,7 @@ from badrelay import BadRelay, Fault
 from harness import WAIT, message
 # fixtures too
 from test_queue import (  # noqa: F401  pylint: disable=unused-import
-    HELD, QUEUED, SMALL, Patient, copies_by_recipient, disk, drain,
+    HELD, MIME, QUEUED, SMALL, Patient, copies_by_recipient, disk, drain,
     in_the_future, kept, needs_root, patient, send, send_queued,
     send_taken, spool, stored)
 
@@ -148,7 +148,7 @@ def test_killed_between_transactions(step, number, way, start, kept, relay,
 
 # ---- Large messages --------------------------------------------------
 
-LARGE = message(body="0123456789" * 7, newline="\r\n") + (
+LARGE = MIME + message(body="0123456789" * 7, newline="\r\n") + (
     b"." + b"0123456789abcdef" * 4 + b"\r\n") * (20 * MEGABYTE // 67)
 STUFFED = LARGE.replace(b"\r\n.", b"\r\n..")
 
@@ -210,7 +210,7 @@ def test_large_messages_side_by_side(start, kept, relay, spool):
     """Each in a file of its own."""
     one = relay()
     daemon = start(kept(one))
-    texts = [message(body=f"<n{n}>", newline="\r\n") +
+    texts = [MIME + message(body=f"<n{n}>", newline="\r\n") +
              b"%d\r\n" % n * (MEGABYTE // 4) for n in range(8)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda text: send(daemon, text=text), texts))

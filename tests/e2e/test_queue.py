@@ -158,15 +158,17 @@ def copies_by_recipient(relay):
 
 # ---- The relay is away -----------------------------------------------
 
+# Of 8-bit text, and of what is not yet all there, we would say what it is.
+MIME = b"MIME-Version: 1.0\r\n"
 TEXTS = {
     "small": message(newline="\r\n"),
     "nothing": b"",
     "header only": b"Subject: <m>\r\n",
     "dots": message(newline="\r\n") + b"..\r\n...\r\n..x\r\n",
-    "8-bit": message(newline="\r\n") + bytes(range(128, 256)) + b"\r\n",
+    "8-bit": MIME + message(newline="\r\n") + bytes(range(128, 256)) + b"\r\n",
     "like an envelope": b"\r\nsmarthost 1\r\nid 0\r\nend\r\n\r\nend\r\n",
     "32 KiB": message(newline="\r\n") + b"0123456789abcd\r\n" * 2048,
-    "spilled": message(newline="\r\n") + b"0123456789abcd\r\n" * 65536,
+    "spilled": MIME + message(newline="\r\n") + b"0123456789abcd\r\n" * 65536,
 }
 
 
