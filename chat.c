@@ -161,6 +161,12 @@ chat_passed(const struct chat *chat, enum stage stage, const char *text)
 }
 
 bool
+chat_fits(enum stage stage, int code)
+{
+	return code >= 400 || code / 100 == (stage == STAGE_DATA ? 3 : 2);
+}
+
+bool
 chat_judge(struct verdict *v, enum stage stage, const struct answer *a)
 {
 	snprintf(v->text, sizeof(v->text), "%.*s", TEXT_MAX,

@@ -55,6 +55,9 @@ bool chat_in_step(struct chat *);
 /* Tells the observer, if there is one. */
 void chat_passed(const struct chat *, enum stage, const char *text);
 
+/* Whether a command of that stage can have an answer with this code. */
+bool chat_fits(enum stage, int code);
+
 /* Puts an answer into a verdict: what it means at that stage, and its text
  * on one line. True if it is a yes. */
 bool chat_judge(struct verdict *, enum stage, const struct answer *);

@@ -14,6 +14,11 @@
 #include "secret.h"
 
 enum address_family { FAMILY_ANY, FAMILY_IPV4, FAMILY_IPV6 };
+enum chunking {
+	CHUNKING_OFF,
+	CHUNKING_AUTO,  /* the content by BDAT, behind the envelope's answers */
+	CHUNKING_EAGER, /* with the envelope, in one write */
+};
 enum auth_choice {
 	AUTH_AUTO, AUTH_PLAIN, AUTH_LOGIN, AUTH_CRAM_MD5, AUTH_XOAUTH2,
 	AUTH_OAUTHBEARER, AUTH_NONE
@@ -68,6 +73,7 @@ struct upstream {
 	char *source_address;      /* or NULL */
 	enum address_family family;
 	bool pipelining;           /* auto; false when off */
+	enum chunking chunking;
 	char *directory;           /* for provider = capture, else NULL */
 	char *from;                /* NULL only with REWRITE_NEVER */
 	enum rewrite rewrite;

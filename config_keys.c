@@ -40,6 +40,9 @@ static const struct choice family_choices[] = {
 	{NULL, 0}};
 static const struct choice pipelining_choices[] = {
 	{"auto", true}, {"off", false}, {NULL, 0}};
+static const struct choice chunking_choices[] = {
+	{"off", CHUNKING_OFF}, {"auto", CHUNKING_AUTO},
+	{"eager", CHUNKING_EAGER}, {NULL, 0}};
 static const struct choice newline_choices[] = {
 	{"normalise", false}, {"reject", true}, {NULL, 0}};
 static const struct choice delivery_choices[] = {
@@ -98,6 +101,8 @@ static const struct key upstream_keys[] = {
 	{"family", parse_choice, UPSTREAM(family), "any", family_choices},
 	{"pipelining", parse_flag, UPSTREAM(pipelining), "auto",
 	    pipelining_choices},
+	{"chunking", parse_choice, UPSTREAM(chunking), "off",
+	    chunking_choices},
 	{"directory", parse_path, UPSTREAM(directory), NULL, NULL},
 	{"from", parse_mailbox, UPSTREAM(from), NULL, NULL},
 	{"rewrite", parse_choice, UPSTREAM(rewrite), NULL, rewrite_choices},
@@ -157,7 +162,7 @@ static const struct key identity_keys[] = {
 
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
-	{"upstream", upstream_keys, " rate chunking senders "},
+	{"upstream", upstream_keys, " rate senders "},
 	{"listen", listen_keys, " auth_file "
 	    "max_clients_per_address client_rate "},
 	{"queue", queue_keys, ""},

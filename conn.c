@@ -129,11 +129,9 @@ conn_wait(struct conn *c, short events)
 		conn_fail(c, "smarthost is stopping");
 		return 0;
 	}
-	if (ready > 0)
-		return fds[0].revents;
 	if (ready < 0)
 		conn_fail(c, "poll: %s", strerror(errno));
-	return 0;
+	return ready > 0 ? fds[0].revents : 0;
 }
 
 bool
@@ -256,10 +254,13 @@ conn_write(struct conn *c, const void *data, size_t len)
 		buf_add(&c->output, data, len);
 }
 
-void
+size_t
 conn_discard_output(struct conn *c)
 {
+	size_t len = c->output.len;
+
 	buf_clear(&c->output);
+	return len;
 }
 
 void
@@ -346,7 +347,7 @@ conn_farewell(struct conn *c, const char *line)
 	c->write_over = false;
 	c->heed_stop = false;
 	conn_set_deadline(c, clock_now() + FAREWELL_MS);
-	conn_discard_output(c);
+	(void)conn_discard_output(c);
 	conn_printf(c, "%s\r\n", line);
 	conn_flush(c);
 }

@@ -63,8 +63,8 @@ void conn_write(struct conn *, const void *data, size_t len);
 void conn_printf(struct conn *, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Drops what is buffered and not sent. */
-void conn_discard_output(struct conn *);
+/* Drops what is buffered and not handed on yet; returns how many bytes. */
+size_t conn_discard_output(struct conn *);
 
 /* Sends what is buffered. After it has failed, input that came before the
  * failure can still be read. */

@@ -5,6 +5,7 @@
  */
 #include "envelope.h"
 
+#include "cargo.h"
 #include "dsn.h"
 #include "hello.h"
 #include "message.h"
@@ -37,7 +38,7 @@ envelope_add_mail(struct buf *out, const struct message *m, unsigned features,
 	buf_addf(out, "MAIL FROM:<%s>", m->sender);
 	if (features & HAS_SIZE)
 		buf_addf(out, " SIZE=%llu",
-		    (unsigned long long)message_size(m));
+		    (unsigned long long)cargo_size(m));
 	if (features & HAS_8BITMIME && m->eight_bit)
 		buf_adds(out, " BODY=8BITMIME");
 	if (utf8)

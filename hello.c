@@ -60,6 +60,7 @@ learn_feature(struct hello *h, const char *line)
 		{"DSN", HAS_DSN},
 		{"SMTPUTF8", HAS_SMTPUTF8},
 		{"SIZE", HAS_SIZE},
+		{"CHUNKING", HAS_CHUNKING},
 	};
 	size_t len = strcspn(line, " =");
 	const char *value = line + len + (line[len] != '\0');
@@ -85,6 +86,8 @@ learn_features(struct hello *h, char *answer)
 		learn_feature(h, line);
 	if (!h->upstream->pipelining)
 		h->offers->features &= ~(unsigned)HAS_PIPELINING;
+	if (h->upstream->chunking == CHUNKING_OFF)
+		h->offers->features &= ~(unsigned)HAS_CHUNKING;
 }
 
 static bool

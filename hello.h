@@ -18,9 +18,11 @@ enum feature {
 	HAS_8BITMIME = 8,
 	HAS_DSN = 16,
 	HAS_SMTPUTF8 = 32,
+	HAS_CHUNKING = 64,
 };
 
-/* What the last EHLO answer offered. Zero it to start; free auth. */
+/* What the last EHLO answer offered, but for what we are not to use. Zero it
+ * to start; free auth. */
 struct offers {
 	unsigned features;
 	struct buf auth; /* mechanisms, separated by blanks */

@@ -301,6 +301,7 @@ smtp_deliver(struct smtp *s, struct message *m, const struct smtp_terms *terms,
 		.message = m,
 		.all_or_nothing = terms->all_or_nothing,
 		.envelope_only = terms->envelope_only,
+		.eager = s->upstream->chunking == CHUNKING_EAGER,
 		.recipients_max = terms->recipients_max,
 	};
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One mail transaction: envelope, body, finish. Half of the forwarder's rules
- * live here: a group of commands (MAIL, RCPTs, DATA) is written only when no
- * input waits, and none of its replies counts before the last one is read,
- * fits its command, and nothing follows; nothing is sent behind the final dot
- * before its answer; a broken body never gets a dot.
+ * One mail transaction: the envelope, and what becomes of everybody in it.
+ * Half of the forwarder's rules live here and in cargo.c: a group of commands
+ * (MAIL, RCPTs, DATA) is written only when no input waits, and none of its
+ * replies counts before the last one is read, fits its command, and nothing
+ * follows; nothing is sent behind the end of the content before its answer; a
+ * broken body never gets an end.
  */
 #include "transaction.h"
 
@@ -13,17 +14,15 @@
 #include <string.h>
 
 #include "chat.h"
-#include "clock.h"
 #include "conn.h"
+#include "cargo.h"
 #include "envelope.h"
 #include "hello.h"
 #include "message.h"
 
 enum {
-	GROUP_MAX = 100,           /* RCPTs in one write */
-	PIECE = 16 * 1024,         /* of the body, between looks at the input */
-	END_TIMEOUT = 10 * 60000,  /* RFC 5321 section 4.5.3.2.6 */
-	LAST_WORDS_TIMEOUT = 5000, /* for a reply to what could not be sent */
+	GROUP_MAX = 100,        /* RCPTs in one write */
+	EAGER_MAX = 64 * 1024,  /* bytes of content that go with them */
 };
 
 static enum stage
@@ -31,7 +30,9 @@ stage_of(const struct transaction *t, size_t command)
 {
 	if (command == 0)
 		return STAGE_MAIL;
-	return command <= t->count ? STAGE_RCPT : STAGE_DATA;
+	if (command <= t->count)
+		return STAGE_RCPT;
+	return t->chunk_asked ? STAGE_END : STAGE_DATA;
 }
 
 static void
@@ -40,6 +41,10 @@ put_command(const struct transaction *t, size_t command)
 	unsigned features = t->offers->features;
 	struct buf line = {0};
 
+	if (stage_of(t, command) == STAGE_END) {
+		cargo_put_chunk(t->chat, t->message);
+		return;
+	}
 	switch (stage_of(t, command)) {
 	case STAGE_MAIL:
 		envelope_add_mail(&line, t->message, features, t->utf8);
@@ -55,15 +60,6 @@ put_command(const struct transaction *t, size_t command)
 	buf_free(&line);
 }
 
-/* Whether this is an answer that the command can have. */
-static bool
-fits(enum stage stage, int code)
-{
-	if (code >= 400)
-		return true;
-	return stage == STAGE_DATA ? code / 100 == 3 : code / 100 == 2;
-}
-
 /* Reads one answer of a group. A 421 ends the dialogue, so nothing is
  * expected behind it. */
 static bool
@@ -71,14 +67,15 @@ read_answer(struct transaction *t, size_t command, struct verdict *v)
 {
 	struct answer *a = &t->answers[command];
 	enum stage stage = stage_of(t, command);
-	bool answered = chat_answer(t->chat, a);
+	bool answered = stage == STAGE_END ? cargo_await(t->chat, a)
+					   : chat_answer(t->chat, a);
 
 	if (answered && a->code == 421) {
 		chat_judge(v, stage, a);
 		conn_fail(t->chat->conn, "closed by the relay (421)");
 		return false;
 	}
-	if (answered && fits(stage, a->code)) {
+	if (answered && chat_fits(stage, a->code)) {
 		if (a->code < 400)
 			chat_passed(t->chat, stage, buf_text(&a->text));
 		return true;
@@ -89,9 +86,9 @@ read_answer(struct transaction *t, size_t command, struct verdict *v)
 	return false;
 }
 
-/* Says commands first to last in one write and hears all the answers. */
+/* Buffers commands first to last, which go in one write. */
 static bool
-run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
+put_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
 {
 	if (!chat_in_step(t->chat)) {
 		chat_lost(t->chat, stage_of(t, first), v);
@@ -99,6 +96,13 @@ run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
 	}
 	for (size_t i = first; i <= last; i++)
 		put_command(t, i);
+	return true;
+}
+
+/* Sends them and hears all the answers. */
+static bool
+hear_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
+{
 	for (size_t i = first; i <= last; i++)
 		if (!read_answer(t, i, v))
 			return false;
@@ -106,6 +110,12 @@ run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
 		return true;
 	chat_lost(t->chat, stage_of(t, last), v);
 	return false;
+}
+
+static bool
+run_group(struct transaction *t, size_t first, size_t last, struct verdict *v)
+{
+	return put_group(t, first, last, v) && hear_group(t, first, last, v);
 }
 
 /* Which refusal of a recipient speaks for all: the heaviest does. What the
@@ -209,15 +219,16 @@ group_end(const struct transaction *t, size_t first, size_t end)
 	return last >= t->count ? end : last;
 }
 
-/* MAIL, RCPTs and, where that may be, DATA: not when the message must go to
- * everybody or nobody, since then it depends on all the replies. */
+/* MAIL, RCPTs and, where that may be, DATA: not where BDAT takes its place, nor
+ * when the message must go to everybody or nobody, since then it depends on all
+ * the replies. */
 static bool
 envelope(struct transaction *t, struct verdict *v)
 {
 	size_t end, last;
 
 	t->data_asked = t->offers->features & HAS_PIPELINING &&
-	    !t->envelope_only &&
+	    !(t->offers->features & HAS_CHUNKING) && !t->envelope_only &&
 	    (t->count == 1 || !t->all_or_nothing);
 	end = t->count + (t->data_asked ? 1 : 0);
 	for (size_t first = 0; first <= end; first = last + 1) {
@@ -230,146 +241,19 @@ envelope(struct transaction *t, struct verdict *v)
 	return judge_envelope(t, v);
 }
 
-/* The relay speaks while we are sending, or could not be written to: what it
- * says may be the reason. The rest of the body is dropped, and no dot is ever
- * sent. */
-static void
-hear_last_words(struct transaction *t, struct verdict *v)
-{
-	int64_t timeout = t->chat->timeout;
-	struct answer a = {0};
-
-	conn_discard_output(t->chat->conn);
-	t->chat->timeout = LAST_WORDS_TIMEOUT;
-	if (!chat_answer(t->chat, &a))
-		chat_lost(t->chat, STAGE_BODY, v);
-	else if (a.code >= 400)
-		chat_judge(v, STAGE_BODY, &a);
-	else
-		verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_BODY,
-		    "out of step: %d before the end of the message", a.code);
-	t->chat->timeout = timeout;
-	conn_fail(t->chat->conn, "the message was cut off");
-	buf_free(&a.text);
-}
-
-/* Sends what is buffered; false when the relay speaks first or it fails. */
-static bool
-push(struct transaction *t, struct verdict *v)
-{
-	struct conn *c = t->chat->conn;
-
-	conn_set_deadline(c,
-	    clock_earlier(t->chat->deadline, clock_now() + t->chat->timeout));
-	if (!conn_input_waits(c) && conn_flush_unless_input(c))
-		return true;
-	hear_last_words(t, v);
-	return false;
-}
-
-/* Buffers the next piece of the body, dots doubled; as body_read(). */
-static ptrdiff_t
-put_piece(struct transaction *t, uint64_t offset, bool *line_start)
-{
-	char *piece = xmalloc(PIECE);
-	ptrdiff_t got = body_read(&t->message->body, offset, piece, PIECE);
-	struct buf stuffed = {0};
-
-	if (got > 0) {
-		data_stuff(line_start, piece, (size_t)got, &stuffed);
-		conn_write(t->chat->conn, stuffed.data, stuffed.len);
-	}
-	buf_free(&stuffed);
-	free(piece);
-	return got;
-}
-
-/* Everything between the 354 and the dot; the last piece stays buffered. */
-static bool
-send_content(struct transaction *t, struct verdict *v)
-{
-	const struct message *m = t->message;
-	struct buf header = {0};
-	bool line_start = true;
-	uint64_t offset = 0;
-	ptrdiff_t got;
-
-	data_stuff(&line_start, buf_text(&m->header), m->header.len, &header);
-	buf_adds(&header, "\r\n");
-	conn_write(t->chat->conn, header.data, header.len);
-	buf_free(&header);
-	while ((got = put_piece(t, offset, &line_start)) > 0) {
-		offset += (uint64_t)got;
-		if (offset < m->body.size && !push(t, v))
-			return false;
-	}
-	if (got == 0)
-		return true;
-	conn_fail(t->chat->conn, "cannot read the stored message");
-	chat_lost(t->chat, STAGE_BODY, v);
-	return false;
-}
-
-/* The dot's answer. From here on, whatever goes wrong, the relay may have the
- * message; so we wait as long as RFC 5321 says, whoever is in a hurry. */
-static void
-await_end(struct transaction *t, struct verdict *v)
-{
-	int64_t timeout = t->chat->timeout;
-	struct answer a = {0};
-
-	conn_heed_stop(t->chat->conn, false);
-	t->chat->deadline = 0;
-	if (timeout < END_TIMEOUT)
-		t->chat->timeout = END_TIMEOUT;
-	if (chat_answer(t->chat, &a) && fits(STAGE_END, a.code)) {
-		if (chat_judge(v, STAGE_END, &a))
-			chat_passed(t->chat, STAGE_END, buf_text(&a.text));
-	} else {
-		conn_fail(t->chat->conn, "out of step: %d is no answer to this",
-		    a.code);
-		chat_lost(t->chat, STAGE_END, v);
-		v->maybe_delivered = true;
-	}
-	t->chat->timeout = timeout;
-	conn_heed_stop(t->chat->conn, true);
-	buf_free(&a.text);
-}
-
-/* The dot goes alone, when everything before it is out and the relay has said
- * nothing yet: in a buffer with the rest it could follow an early answer. */
-static void
-finish(struct transaction *t, struct verdict *v)
-{
-	struct conn *c = t->chat->conn;
-
-	if (!push(t, v))
-		return;
-	if (conn_input_waits(c)) {
-		hear_last_words(t, v);
-		return;
-	}
-	conn_write(c, ".\r\n", 3);
-	if (conn_flush(c))
-		await_end(t, v);
-	else
-		hear_last_words(t, v);
-	/* Under TLS the dot may have gone with the news that failed us. */
-	if (conn_tls(c) && v->code == 0)
-		v->maybe_delivered = true;
-}
-
 static void
 body(struct transaction *t, struct verdict *v)
 {
 	size_t data = t->count + 1;
 
-	if (!t->data_asked && !run_group(t, data, data, v))
+	if (t->offers->features & HAS_CHUNKING)
+		t->left_open = !cargo_send_chunk(t->chat, t->message, v);
+	else if (!t->data_asked && !run_group(t, data, data, v))
 		return;
-	if (!chat_judge(v, STAGE_DATA, &t->answers[data]))
+	else if (!chat_judge(v, STAGE_DATA, &t->answers[data]))
 		t->left_open = true;
-	else if (send_content(t, v))
-		finish(t, v);
+	else
+		cargo_send(t->chat, t->message, v);
 }
 
 /* The envelope failed, but DATA had gone with it and was granted: an empty
@@ -443,12 +327,79 @@ settle_accepted(struct transaction *t, const struct verdict *v)
 	}
 }
 
+/* Whether envelope and content can go in one write: if no refusal, of one
+ * recipient among several, would have to stop the content. */
+static bool
+may_be_eager(const struct transaction *t)
+{
+	unsigned needed = HAS_PIPELINING | HAS_CHUNKING;
+
+	return t->eager && !t->envelope_only &&
+	    (t->offers->features & needed) == needed &&
+	    t->count <= GROUP_MAX && (t->count == 1 || !t->all_or_nothing) &&
+	    cargo_size(t->message) <= EAGER_MAX;
+}
+
+/* Whether the last answer can be the content's: a yes cannot, if nobody was to
+ * get it, or if it speaks of an address (RFC 3463 section 3.2). */
+static bool
+is_answer_to_chunk(const struct transaction *t)
+{
+	const struct answer *a = &t->answers[t->count + 1];
+
+	return a->code >= 400 || (t->answers[0].code < 400 &&
+	    count_accepted(t) > 0 &&
+	    strncmp(buf_text(&a->text), "2.1.", 4) != 0);
+}
+
+/* All of it in one write. From there on the relay may have the message,
+ * whatever goes wrong, up to the last answer. */
+static bool
+hear_everything(struct transaction *t, struct verdict *v)
+{
+	struct conn *c = t->chat->conn;
+	bool heard;
+
+	t->chat->deadline = 0;
+	conn_heed_stop(c, false);
+	heard = hear_group(t, 0, t->count + 1, v);
+	conn_heed_stop(c, true);
+	if (heard && is_answer_to_chunk(t))
+		return true;
+	if (heard) {
+		conn_fail(c, "out of step: this is no answer to BDAT: %.100s",
+		    buf_text(&t->answers[t->count + 1].text));
+		chat_lost(t->chat, STAGE_END, v);
+	}
+	v->maybe_delivered = v->code == 0;
+	return false;
+}
+
+static void
+run_eagerly(struct transaction *t, struct verdict *v)
+{
+	size_t chunk = t->count + 1;
+
+	t->chunk_asked = true;
+	if (!put_group(t, 0, chunk, v))
+		return;
+	if (conn_error(t->chat->conn)) {
+		chat_lost(t->chat, STAGE_BODY, v);
+		return;
+	}
+	t->left_open = true;
+	if (!hear_everything(t, v) || !judge_envelope(t, v))
+		return;
+	t->left_open = !chat_judge(v, STAGE_END, &t->answers[chunk]);
+	settle_accepted(t, v);
+}
+
 static void
 run_dialogue(struct transaction *t, struct verdict *v)
 {
-	bool accepted = envelope(t, v);
-
-	if (accepted && !t->envelope_only) {
+	if (may_be_eager(t)) {
+		run_eagerly(t, v);
+	} else if (envelope(t, v) && !t->envelope_only) {
 		body(t, v);
 		settle_accepted(t, v);
 	} else {

@@ -19,6 +19,7 @@ struct transaction {
 	struct message *message;
 	bool all_or_nothing;    /* one refused recipient: nobody gets it */
 	bool envelope_only;     /* no DATA: whether it would be let in */
+	bool eager;             /* one round trip, where that can be */
 	size_t recipients_max;  /* of those waiting, the first; 0: all */
 	bool left_open;         /* the relay needs a RSET before the next one */
 
@@ -26,11 +27,12 @@ struct transaction {
 	size_t count;
 	bool utf8;              /* MAIL says SMTPUTF8 */
 	bool data_asked;        /* DATA went with the envelope */
-	struct answer *answers; /* to MAIL, each RCPT, DATA */
+	bool chunk_asked;       /* or all of the content did */
+	struct answer *answers; /* to MAIL, each RCPT, DATA or BDAT */
 };
 
 /* Envelope, body, final dot, for the waiting recipients of the message. The
- * first seven fields are the caller's. Each recipient that was told something
+ * first eight fields are the caller's. Each recipient that was told something
  * gets its result; the verdict sums up, and holds for those who were told
  * nothing. But where the relay spoke of itself (SCOPE_UPSTREAM), those without
  * a final result are waiting still. Whatever fails, no dot is sent behind a

@@ -5,10 +5,10 @@
 
 A fault has a step and a kind.  Steps: connect, banner, ehlo, starttls,
 handshake, ehlo2 (inside TLS), auth, mail, rcpt (the first), rcpt2 (the
-second), data, body, dot, rset, quit.  The kinds for the answer to a command
+second), data, body, dot, bdat, rset, quit.  The kinds for the answer to a command
 are the methods Session.fault_*; those for the handshake and for the body are
-the methods handshake_* and body_*.  At the dot "accept_" may stand before a
-kind: the message has been taken all the same.
+the methods handshake_* and body_*.  At the dot and at bdat "accept_" may stand
+before a kind: the message has been taken all the same.
 
 Everything that a connection sent is kept, and every message that was taken:
 by its envelope and with the exact bytes between DATA and the final dot.
@@ -67,10 +67,14 @@ class Message:
     parameters: str  # behind the path of MAIL
     body: bytes      # as sent, dots still stuffed, without the final one
     session: "Session"
+    chunked: bool = False  # it came by BDAT
+    batches: int = 0  # how often the relay had read by then
 
     @property
     def content(self):
         """The body with the dot-stuffing undone."""
+        if self.chunked:
+            return self.body
         return re.sub(rb"(?m)^\.", b"", self.body)
 
     @property
@@ -241,6 +245,7 @@ class Session:
         self.resumed = False            # an earlier TLS session
         self.client_certificate = None  # DER
         self.sni = None
+        self.batches = 0      # how often something came
         self.end = ""         # why it ended
         self.ended = threading.Event()
         self.empty_body = None  # of DATA without a recipient
@@ -260,6 +265,7 @@ class Session:
 
     def _more(self):
         data = self.wire.recv()
+        self.batches += 1
         self.received += data
         if not self.wire.tls:
             self.plain += data
@@ -272,13 +278,24 @@ class Session:
         self.commands.append(line)
         return line.decode("latin-1")
 
-    def body(self):
-        """Everything up to the final dot."""
+    def break_body(self):
         fault = self.relay.take("body")
         if fault:
             while len(self._buffer) < fault.after:
                 self._more()
             getattr(self, "body_" + fault.kind)()
+
+    def chunk(self, size):
+        """So many bytes."""
+        self.break_body()
+        while len(self._buffer) < size:
+            self._more()
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def body(self):
+        """Everything up to the final dot."""
+        self.break_body()
         data, searched = bytearray(b"\r\n"), 0
         while True:
             data += self._buffer
@@ -298,15 +315,15 @@ class Session:
         if isinstance(normal, str):
             normal = normal.encode()
         normal = normal.rstrip(b"\r\n") + b"\r\n"
-        if step not in ("mail", "rcpt", "rcpt2") and (
+        if step not in ("mail", "rcpt", "rcpt2", "rcptn") and (
                 self._buffer or self.wire.readable(self.relay.patience)):
             self.early.append(step)
         name = "rcpt" if step == "rcpt2" else step
         if name in self.relay.replies:
             normal = self.relay.replies[name].encode() + b"\r\n"
         fault = self.relay.take(step)
-        if step == "dot" and will_take(fault, normal):
-            self.take_message()  # before the client can know of it
+        if step in ("dot", "bdat") and will_take(fault, normal):
+            self.take_message(step == "bdat")  # before the client can know of it
         if not fault:
             self.wire.send(normal)
             return normal[:1] in b"23"
@@ -598,6 +615,8 @@ class Session:
         relay, lines = self.relay, ["relay.test"]
         if relay.pipelining:
             lines.append("PIPELINING")
+        if relay.chunking:
+            lines.append("CHUNKING")
         if relay.eightbit:
             lines.append("8BITMIME")
         if relay.size is not None:
@@ -740,9 +759,21 @@ class Session:
             self.answer("dot", "250 2.0.0 ok taken")
         self.reset_envelope()
 
-    def take_message(self):
+    def smtp_bdat(self, rest):
+        """Takes the chunk, whatever becomes of it."""
+        size, _, last = rest.partition(" ")
+        self._body = self.chunk(int(size))
+        self.relay.dot_seen.set()
+        if last != "LAST" or not self._recipients:
+            self.answer("nobody", "503 5.5.1 no valid recipients")
+            return
+        self.answer("bdat", "250 2.0.0 ok taken")
+        self.reset_envelope()
+
+    def take_message(self, chunked):
         self.relay.add(Message(self._sender, list(self._recipients),
-                               self._parameters, self._body, self))
+                               self._parameters, self._body, self, chunked,
+                               self.batches))
 
     def smtp_rset(self, _):
         self.relay.rset_seen.set()
@@ -776,7 +807,8 @@ class BadRelay:
     """Listens, on a port of the kernel's choice if need be, until close()."""
 
     def __init__(self, fault=None, *, tls=None, implicit=False,
-                 mechanisms=(), pipelining=True, eightbit=True, size=None,
+                 mechanisms=(), pipelining=True, chunking=False,
+                 eightbit=True, size=None,
                  keywords=(), recipients=None, replies=None, patience=0.0,
                  group_wait=False, offer_starttls="STARTTLS",
                  starttls_reply="220 2.0.0 go ahead", user=USER,
@@ -787,6 +819,7 @@ class BadRelay:
         self.tls, self.implicit = tls, implicit
         self.mechanisms = mechanisms
         self.pipelining, self.eightbit = pipelining, eightbit
+        self.chunking = chunking
         self.size, self.keywords = size, keywords
         self.recipients = recipients or {}  # address: reply to its RCPT
         self.recipients_max = recipients_max  # in one transaction

@@ -493,7 +493,7 @@ static const struct refusal refusals[] = {
 	{RELAY "tls_cert = /x\ntls_key = credential:x\n", "tls_key = "
 	    "\"credential:x\": CREDENTIALS_DIRECTORY is not set"},
 	{RELAY "rate = 14/s\n", "not supported by this version"},
-	{RELAY "chunking = off\n", "not supported by this version"},
+	{RELAY "chunking = on\n", "eager"},
 	{RELAY "senders = x\n", "not supported by this version"},
 	{RELAY "from = x\n", "[upstream] from = \"x\": has no domain"},
 	{RELAY "rewrite = yes\n", "is not one of never, unqualified, always"},

@@ -4,7 +4,7 @@
  * how many writes (SO-14, SO-22 to SO-24), what is done about each answer
  * (the mail, rcpt, data, body and dot columns of the matrix; UX-01 to UX-05,
  * UX-23, UX-26 to UX-32, UX-34, UX-38), who cannot be named to the relay
- * (SO-16), and the bytes of the content (SO-01, SO-10).
+ * (SO-16), and the bytes of the content (SO-01, SO-10), by DATA and by BDAT.
  */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -35,6 +35,7 @@ struct run_case {
 	const char *name;
 	unsigned features;
 	bool all_or_nothing;
+	bool eager;
 	bool eight_bit;
 	const char *to;      /* recipients, separated by blanks */
 	const char *before;  /* what the relay has said already, unasked */
@@ -58,8 +59,8 @@ struct run_case {
 #define RCPT_B "RCPT TO:<b@y>\r\n"
 #define RCPT_C "RCPT TO:<c@y>\r\n"
 #define DATA "DATA\r\n"
-#define CONTENT "A: b\r\n\r\nx\r\n|.\r\n|"
-#define DOT "\r\n|.\r\n|"
+#define CONTENT "A: b\r\n\r\nx\r\n.\r\n|"
+#define DOT "\r\n.\r\n|"
 #define OK "250 ok\r\n"
 #define QUOTA "550 5.4.5 Daily user sending limit exceeded.\r\n"
 #define GO "354 go\r\n"
@@ -416,6 +417,151 @@ static const struct {
 	{"354 go\r\n", false, LATER, 0, true, FAILED},
 };
 
+#define CHUNK "BDAT 11 LAST\r\nA: b\r\n\r\nx\r\n"
+#define IS_CHUNK CHUNK "|"
+#define ADDRESS "250 2.1.5 ok\r\n"
+#define TAKEN "250 2.0.0 queued\r\n"
+
+/* CHUNKING is offered and wanted, behind the envelope's answers. */
+static const struct run_case chunk_cases[] = {
+	{.name = "two round trips", .to = "a@y b@y",
+	    .steps = {SAY(RCPT_B "|", OK OK OK), SAY(IS_CHUNK, TAKEN)},
+	    .wire = MAIL RCPT_A RCPT_B "|" IS_CHUNK,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "SS",
+	    .scope = SCOPE_UPSTREAM, .text = "2.0.0 queued"},
+	{.name = "some are refused", .to = "a@y b@y",
+	    .steps = {SAY(RCPT_B "|", OK "550 5.1.1 no\r\n" OK),
+		SAY(IS_CHUNK, TAKEN)},
+	    .wire = MAIL RCPT_A RCPT_B "|" IS_CHUNK,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "NS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "some are refused, all or nothing", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK "550 5.1.1 no\r\n" OK)},
+	    .wire = MAIL RCPT_A RCPT_B "|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "NW", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET},
+	{.name = "all are refused", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK "550 5.1.1 no\r\n")},
+	    .wire = MAIL RCPT_A "|",
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "N", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET},
+	{.name = "unasked before BDAT", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK OK)},
+	    .wire = MAIL RCPT_A "|",
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "refused at the end", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK),
+		SAY(IS_CHUNK, "554 5.6.0 no\r\n")},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK,
+	    .outcome = NEVER, .stage = STAGE_END, .code = 554,
+	    .results = "N", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "has to wait at the end", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK), SAY(IS_CHUNK, "451 no\r\n")},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK,
+	    .outcome = LATER, .stage = STAGE_END, .code = 451,
+	    .results = "L", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "lost at the end", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK), SAY_AND_GO(IS_CHUNK, "250-")},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "L",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "354 to BDAT", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK), SAY(IS_CHUNK, GO)},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "L",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+};
+
+/* The same in one round trip. */
+static const struct run_case eager_cases[] = {
+	{.name = "one write", .to = "a@y", .all_or_nothing = true,
+	    .steps = {SAY(IS_CHUNK, OK ADDRESS TAKEN)},
+	    .wire = MAIL RCPT_A IS_CHUNK,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "S",
+	    .scope = SCOPE_UPSTREAM, .text = "2.0.0 queued"},
+	{.name = "all or nothing waits for the answers", .to = "a@y b@y",
+	    .all_or_nothing = true,
+	    .steps = {SAY(RCPT_B "|", OK OK OK), SAY(IS_CHUNK, TAKEN)},
+	    .wire = MAIL RCPT_A RCPT_B "|" IS_CHUNK,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250, .results = "SS",
+	    .scope = SCOPE_UPSTREAM},
+	{.name = "some are refused", .to = "a@y b@y c@y",
+	    .steps = {SAY(IS_CHUNK, OK "550 5.1.1 no\r\n" OK
+		      "450 wait\r\n" TAKEN)},
+	    .wire = MAIL RCPT_A RCPT_B RCPT_C IS_CHUNK,
+	    .outcome = SENT, .stage = STAGE_END, .code = 250,
+	    .results = "NSL", .scope = SCOPE_UPSTREAM},
+	{.name = "some are refused, and the content", .to = "a@y b@y",
+	    .steps = {SAY(IS_CHUNK, OK "450 wait\r\n" OK
+		      "554 5.6.0 no\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B IS_CHUNK,
+	    .outcome = NEVER, .stage = STAGE_END, .code = 554,
+	    .results = "LN", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "all are refused", .to = "a@y b@y",
+	    .steps = {SAY(IS_CHUNK, OK "550 5.1.1 no\r\n450 wait\r\n"
+		      "503 5.5.1 nobody\r\n")},
+	    .wire = MAIL RCPT_A RCPT_B IS_CHUNK,
+	    .outcome = NEVER, .stage = STAGE_RCPT, .code = 550,
+	    .results = "NL", .scope = SCOPE_RECIPIENT, .after = NEEDS_RESET},
+	{.name = "MAIL refused", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, "550 5.7.1 no\r\n503 no\r\n"
+		      "503 no\r\n")},
+	    .wire = MAIL RCPT_A IS_CHUNK,
+	    .outcome = NEVER, .stage = STAGE_MAIL, .code = 550,
+	    .results = "W", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
+	{.name = "a yes, though nobody was to get it", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, OK "550 5.1.1 no\r\n" TAKEN)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a yes, though MAIL was refused", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, "550 no\r\n" OK TAKEN)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a reply too many", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, OK OK OK "554 no\r\n")},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "a reply too many, the last one still to come", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, OK OK ADDRESS)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "lost at once", .to = "a@y",
+	    .steps = {SAY_AND_GO(IS_CHUNK, NULL)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "lost behind a refusal", .to = "a@y",
+	    .steps = {SAY_AND_GO(IS_CHUNK, OK "550 5.1.1 no\r\n")},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "malformed", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, OK "what\r\n" TAKEN)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_RCPT, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "354 to BDAT", .to = "a@y",
+	    .steps = {SAY(IS_CHUNK, OK OK GO)},
+	    .wire = MAIL RCPT_A IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "421 to MAIL: nobody has it", .to = "a@y",
+	    .steps = {SAY_AND_GO(IS_CHUNK, "421 4.3.2 bye\r\n")},
+	    .wire = MAIL RCPT_A IS_CHUNK,
+	    .outcome = LATER, .stage = STAGE_MAIL, .code = 421,
+	    .results = "W", .scope = SCOPE_MESSAGE, .after = FAILED},
+	{.name = "unasked before MAIL", .to = "a@y", .before = OK,
+	    .wire = "",
+	    .outcome = LATER, .stage = STAGE_MAIL, .results = "W",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+};
+
 static struct message *
 new_message(const char *to)
 {
@@ -479,7 +625,8 @@ run(const struct run_case *c, unsigned features)
 	struct message *m = new_message(c->to);
 	struct chat chat = {0};
 	struct transaction t = {.chat = &chat, .offers = &offers,
-		.message = m, .all_or_nothing = c->all_or_nothing};
+		.message = m, .all_or_nothing = c->all_or_nothing,
+		.eager = c->eager};
 	enum after after;
 	struct verdict v;
 
@@ -510,6 +657,26 @@ test_groups(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(group_cases); i++)
 		run(&group_cases[i], HAS_PIPELINING);
+}
+
+static void
+test_chunks(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(chunk_cases); i++)
+		run(&chunk_cases[i], HAS_PIPELINING | HAS_CHUNKING);
+}
+
+static void
+test_eager(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(eager_cases); i++) {
+		struct run_case c = eager_cases[i];
+
+		c.eager = true;
+		run(&c, HAS_PIPELINING | HAS_CHUNKING);
+	}
 }
 
 static void
@@ -805,6 +972,64 @@ check_long_content(size_t distance, const char *text)
 	buf_free(&expected);
 }
 
+/* By BDAT nothing is doubled, and the count is that of the bytes behind it;
+ * what is too long for it to be eager goes behind the envelope's answers. */
+static void
+check_chunk(const char *header, const char *body, size_t repeat, bool eager)
+{
+	bool waits = !eager || repeat * strlen(body) > 64 * KIB;
+	struct peer peer = {.steps = {SAY(RCPT_A "|", waits ? OK OK : NULL),
+		SAY("end\r\n|", waits ? OK : OK OK OK)}};
+	struct offers offers = {.features = HAS_PIPELINING | HAS_CHUNKING};
+	struct message *m = new_message("a@y");
+	struct buf text = {0}, wire = {0}, expected = {0};
+	struct chat chat = {0};
+	struct transaction t = {.chat = &chat, .offers = &offers,
+		.message = m, .eager = eager};
+	struct verdict v;
+
+	if (!waits)
+		memmove(peer.steps, peer.steps + 1, 2 * sizeof(*peer.steps));
+	chat = new_chat(&peer);
+	for (size_t i = 0; i < repeat; i++)
+		buf_adds(&text, body);
+	buf_adds(&text, "end\r\n");
+	buf_clear(&m->header);
+	buf_adds(&m->header, header);
+	body_free(&m->body);
+	assert_true(body_write(&m->body, text.data, text.len));
+	transaction_run(&t, &v);
+	conn_close(chat.conn);
+	peer_stop(&peer);
+	assert_int_equal(v.outcome, SENT);
+	for (const char *from = peer.log.data; *from; from++)
+		if (*from != '|')
+			buf_addc(&wire, *from);
+	buf_addf(&expected, MAIL RCPT_A "BDAT %zu LAST\r\n%s\r\n%s",
+	    strlen(header) + 2 + text.len, header, text.data);
+	assert_string_equal(wire.data, expected.data);
+	assert_int_equal(strstr(peer.log.data, RCPT_A "|") != NULL, waits);
+	message_free(m);
+	buf_free(&text);
+	buf_free(&wire);
+	buf_free(&expected);
+	buf_free(&peer.log);
+}
+
+static void
+test_chunk_content(void **state)
+{
+	static const size_t repeats[] = {0, 1, 3000, 12000, 40000};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(repeats); i++)
+		for (int eager = 0; eager < 2; eager++) {
+			check_chunk("A: b\r\n", ".\r\n..x\r\n", repeats[i],
+			    eager);
+			check_chunk("", "\r\n.\r\n", repeats[i], eager);
+		}
+}
+
 /* Dots before, at and behind the edges of the pieces that a long body is
  * read in, at the start of a line and not. */
 static void
@@ -814,7 +1039,7 @@ test_long_content(void **state)
 		"\r\n.\r\n", "\r\n..", "x.\r\n", "\r\nx."};
 
 	(void)state;
-	for (size_t edge = 16 * KIB - 5; edge <= 16 * KIB + 1; edge++)
+	for (size_t edge = 64 * KIB - 5; edge <= 64 * KIB + 1; edge++)
 		for (size_t i = 0; i < COUNT(edges); i++)
 			check_long_content(edge, edges[i]);
 }
@@ -978,7 +1203,7 @@ static void
 interrupt_body(const struct peer_step *step, int64_t timeout,
     struct verdict *v)
 {
-	const int small = 32 * KIB;
+	const int small = 96 * KIB;
 	struct peer peer = {.steps = {SAY(DATA "|", OK OK GO), *step}};
 	struct offers offers = {.features = HAS_PIPELINING};
 	struct message *m = new_message("a@y");
@@ -1213,6 +1438,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_eager),
 		cmocka_unit_test(test_single_commands),
 		cmocka_unit_test(test_dot),
 		cmocka_unit_test(test_parameters),
@@ -1222,6 +1449,7 @@ main(void)
 		cmocka_unit_test(test_success_unsaid),
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_long_content),
+		cmocka_unit_test(test_chunk_content),
 		cmocka_unit_test(test_waiting_only),
 		cmocka_unit_test(test_nobody_waits),
 		cmocka_unit_test(test_many_recipients),
