@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cargo.h"
 #include "chat.h"
 #include "conn.h"
-#include "cargo.h"
 #include "envelope.h"
 #include "hello.h"
 #include "message.h"

@@ -93,6 +93,8 @@ SILENT = ("hang", "partial_hang", "stall", "early_open", "tls_slow",
 HELD = [("dot", kind) for kind in ("hang", "partial_hang", "accept_hang")]
 PATIENCE = 2, 20  # seconds
 
+BIG = "stall", "early_open"  # more than all buffers take
+
 LINE = "0123456789abcdef" * 4 + "\n"
 
 
@@ -154,21 +156,34 @@ def held_send(relay, config, text, direct_wait):
     return harness.Result(process.returncode, out, err)
 
 
+def long_text(kind, after):
+    """A message that is long enough for the fault."""
+    lines = 60000 if kind in BIG else after // 32
+    return message("first\n" + LINE * lines)
+
+
+def make_relay(step, kind, after, tls, chunking=False):
+    return BadRelay(Fault(step, kind, after), tls=tls, chunking=chunking,
+                    mechanisms=("PLAIN",),
+                    receive_buffer=4096 if kind in BIG else None)
+
+
+def hurry(kind, patience):
+    """What the configuration says of a relay that falls silent."""
+    if kind not in SILENT:
+        return {}
+    return {"upstream": {"connect_timeout": f"{patience}s",
+                         "timeout": f"{patience}s"}}
+
+
 def run_cell(cell, certs, tls, patience):
     """Sends with the fault, and once more; returns what was seen."""
     step, kind, after, _ = cell
     place = make_place("sh-cell-")
-    big = kind in ("stall", "early_open")  # more than all buffers take
-    lines = 60000 if big else after // 32
-    first = message("first\n" + LINE * lines)
-    relay = BadRelay(Fault(step, kind, after), tls=tls,
-                     mechanisms=("PLAIN",),
-                     receive_buffer=4096 if big else None)
+    first = long_text(kind, after)
+    relay = make_relay(step, kind, after, tls)
     usual = base_sections(place, relay, certs.ca)
-    changes = {}
-    if kind in SILENT:
-        changes["upstream"] = {"connect_timeout": f"{patience}s",
-                               "timeout": f"{patience}s"}
+    changes = hurry(kind, patience)
     if (step, kind) in HELD:
         changes["queue"] = {"direct_wait": f"{patience}s"}
     people = "b@example.test", "c@example.test"
