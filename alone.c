@@ -10,6 +10,7 @@
 #include "queue_internal.h"
 #include "relay.h"
 #include "report.h"
+#include "route.h"
 #include "smtp.h"
 
 /* The end of the first of so many equal parts of the time left, so that one
@@ -36,7 +37,11 @@ terms_of(const struct submission *s, const struct upstream *u)
 static void
 attempt(struct queue *q, struct submission *s, struct verdict *v)
 {
-	for (unsigned i = 0; i < q->config->upstream_count; i++) {
+	uint64_t route = ~s->tried;
+
+	*v = s->verdict;
+	for (; route; route &= route - 1) {
+		unsigned i = route_first(route);
 		const struct upstream *u = q->relays[i].upstream;
 		struct smtp_terms terms = terms_of(s, u);
 		struct delivery *d = delivery_new(&q->relays[i]);
@@ -44,7 +49,7 @@ attempt(struct queue *q, struct submission *s, struct verdict *v)
 
 		message_forget_results(s->message);
 		if (delivery_prepare(d, share(s->deadline,
-			q->config->upstream_count - i), v))
+			(size_t)__builtin_popcountll(route)), v))
 			delivery_send(q, d, s, &terms, v, &a);
 		report_results(s->message, u, v, &a);
 		delivery_free(d);

@@ -15,6 +15,7 @@
 #include "maildrop.h"
 #include "message.h"
 #include "queue_internal.h"
+#include "route.h"
 #include "spool.h"
 #include "thread.h"
 
@@ -212,6 +213,7 @@ load(struct queue *q, const char *id)
 	switch (result) {
 	case LOADED:
 		s = submission_new(m);
+		s->tried = ~route_of(q->config, m->sender);
 		s->keeps = s->stored = s->abandoned = true;
 		return s;
 	case LOAD_BUSY:
@@ -235,55 +237,6 @@ load(struct queue *q, const char *id)
 	return NULL;
 }
 
-/* Under the lock: when a stored message can be put in line: the first upstream
- * that is worth trying would have it. While that one's line has enough of them
- * the others wait on the disk: INT64_MAX. */
-static int64_t
-line_opens(const struct queue *q, int64_t now)
-{
-	int64_t first = INT64_MAX;
-
-	for (size_t i = 0; i < q->config->upstream_count; i++) {
-		const struct line *line = &q->lines[i];
-		int64_t opens = health_opens(&line->health, now);
-
-		if (opens <= now)
-			return line->lanes[LANE_STORED].waiting <
-				q->config->upstreams[i].connections
-			    ? now : INT64_MAX;
-		if (opens < first)
-			first = opens;
-	}
-	return first;
-}
-
-/* Under the lock: when something stored can be tried that cannot be before
- * open. What the disk would not mark is not sent: one message that it has not
- * marked may be that file's trouble, two are the disk's. */
-static int64_t
-disk_opens(const struct queue *q, int64_t open)
-{
-	if (q->unmarked && q->unmarked->next)
-		return INT64_MAX;
-	return open > q->disk_opens ? open : q->disk_opens;
-}
-
-/* Under the lock: when the clock has to look again; INT64_MAX: when it is told
- * to. *now is set when a stored message can be put in line at once. */
-static int64_t
-next_look(const struct queue *q, bool *now)
-{
-	int64_t next = schedule_next(&q->schedule), time_now = clock_now();
-	int64_t open;
-
-	*now = false;
-	if (next < 0)
-		return INT64_MAX;
-	open = disk_opens(q, line_opens(q, time_now));
-	*now = next <= time_now && open <= time_now;
-	return next > open ? next : open;
-}
-
 static bool
 has_waiting(const struct message *m)
 {
@@ -294,7 +247,7 @@ has_waiting(const struct message *m)
 }
 
 /* Under the lock: whether a courier has it now. If not, *when is its next
- * try. */
+ * try, or -1 while it is parked. */
 static bool
 put_in_line(struct queue *q, struct submission *s, int64_t *when)
 {
@@ -307,6 +260,10 @@ put_in_line(struct queue *q, struct submission *s, int64_t *when)
 	if (schedule_next(&q->schedule) >= 0 &&
 	    schedule_next(&q->schedule) <= *when && line_should_yield(q, s)) {
 		*when += YIELD_PAUSE;
+		return false;
+	}
+	if (parking_keeps(q, s)) {
+		*when = -1;
 		return false;
 	}
 	if (!line_find(q, s))
@@ -343,7 +300,7 @@ serve_next(struct queue *q)
 	struct submission *s;
 	int64_t when;
 
-	if (!schedule_take(&q->schedule, clock_now(), id))
+	if (!parking_take(q, id))
 		return;
 	pthread_mutex_unlock(&q->lock);
 	s = load(q, id);
@@ -356,7 +313,8 @@ serve_next(struct queue *q)
 		return;
 	pthread_mutex_unlock(&q->lock);
 	submission_free(s);
-	backlog_plan(q, id, when);
+	if (when >= 0)
+		backlog_plan(q, id, when);
 	pthread_mutex_lock(&q->lock);
 }
 
@@ -371,15 +329,15 @@ is_over_here(const struct queue *q)
  * attempt nobody else would see it. One that is not yet over is left for the
  * next time. */
 static void
-expire_old(struct queue *q)
+expire_old(struct queue *q, struct schedule *schedule)
 {
 	int64_t oldest = (int64_t)time(NULL) -
 	    q->config->queue.lifetime / SECOND;
 	char id[QUEUE_ID_SIZE];
 	size_t cursor = 0;
 
-	for (size_t left = q->schedule.count; left && !is_over_here(q) &&
-	     schedule_take_older(&q->schedule, oldest, &cursor, id); left--) {
+	for (size_t left = schedule->count; left && !is_over_here(q) &&
+	     schedule_take_older(schedule, oldest, &cursor, id); left--) {
 		struct submission *s;
 
 		pthread_mutex_unlock(&q->lock);
@@ -418,6 +376,7 @@ is_any_deserted(const struct queue *q)
 static void
 keep_house(struct queue *q)
 {
+	struct schedule *s;
 	bool calm;
 
 	pthread_mutex_unlock(&q->lock);
@@ -425,8 +384,9 @@ keep_house(struct queue *q)
 	calm = stored_is_calm(q);
 	pthread_mutex_lock(&q->lock);
 	line_staff(q);
-	if (calm && is_any_down(q))
-		expire_old(q);
+	calm = calm && is_any_down(q);
+	for (size_t i = 0; calm && (s = parking_each(q, i)); i++)
+		expire_old(q, s);
 }
 
 static void
@@ -435,7 +395,7 @@ serve(struct queue *q)
 	q->kept_house = clock_now();
 	while (!is_over_here(q)) {
 		bool now;
-		int64_t look = next_look(q, &now), house = INT64_MAX;
+		int64_t look = parking_look(q, &now), house = INT64_MAX;
 
 		if (q->unmarked || is_any_down(q) || is_any_deserted(q))
 			house = q->kept_house + MINUTE;

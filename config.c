@@ -139,6 +139,7 @@ upstream_free(struct upstream *upstream)
 	secret_free(&upstream->password);
 	free(upstream->ehlo);
 	free(upstream->source_address);
+	free(upstream->senders);
 	free(upstream->directory);
 	free(upstream->from);
 }

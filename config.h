@@ -74,6 +74,7 @@ struct upstream {
 	enum address_family family;
 	bool pipelining;           /* auto; false when off */
 	enum chunking chunking;
+	char *senders;             /* patterns, a blank between two; or NULL */
 	char *directory;           /* for provider = capture, else NULL */
 	char *from;                /* NULL only with REWRITE_NEVER */
 	enum rewrite rewrite;

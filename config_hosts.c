@@ -320,6 +320,41 @@ parse_allow(const struct input *in)
 	return good;
 }
 
+/* With something for a local part and for a domain, or for both; of bytes that
+ * an address can have. */
+static bool
+is_pattern(const char *s)
+{
+	bool whole = !strcmp(s, "*") || !strcmp(s, "<>");
+	const char *at = strchr(s, '@');
+
+	for (const char *c = s; *c; c++)
+		if ((unsigned char)*c <= ' ' || *c == 127)
+			return false;
+	return whole || (at && at > s && at[1] && !strpbrk(s, "<>"));
+}
+
+bool
+parse_patterns(const struct input *in)
+{
+	struct words words = split_words(in->text);
+	struct buf list = {0};
+	bool good = words.count > 0;
+
+	for (size_t i = 0; good && i < words.count; i++) {
+		buf_addf(&list, "%s%s", i ? " " : "", words.word[i]);
+		good = is_pattern(words.word[i]);
+	}
+	if (good)
+		good = input_take(in, buf_take(&list));
+	else
+		good = input_refuse(in, "is not a list of addresses such as "
+		    "*@example.com, root@*, <> for notices, or * for all");
+	words_free(&words);
+	buf_free(&list);
+	return good;
+}
+
 /* Each word; or what is wrong with the first that is none. */
 static bool
 add_listeners(struct endpoints *endpoints, const struct words *words,

@@ -252,6 +252,36 @@ judge_loop(struct draft *draft, size_t number)
 			    "the relay", (unsigned)u->port);
 }
 
+/* Whether a list of patterns, with a blank between two, has a "*" in it. */
+static bool
+is_for_all(const char *senders)
+{
+	char *list = xasprintf(" %s ", senders);
+	bool found = strstr(list, " * ") != NULL;
+
+	free(list);
+	return found;
+}
+
+/* Whoever sends, some upstream has to be for him. */
+static void
+judge_routes(struct draft *draft)
+{
+	const struct config *config = draft->config;
+	struct place place = {0};
+
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		const char *senders = config->upstreams[i].senders;
+
+		place = block_place(&draft->upstreams[i], "senders", senders);
+		if (!senders || is_for_all(senders))
+			return;
+	}
+	if (config->upstream_count)
+		draft_complain(draft, &place, "no upstream is for all other "
+		    "senders, and notices; leave senders out in one, or add *");
+}
+
 void
 config_judge(struct draft *draft)
 {
@@ -265,6 +295,7 @@ config_judge(struct draft *draft)
 		    "SMARTHOST_UPSTREAM_HOST");
 	for (size_t i = 0; i < config->upstream_count; i++)
 		config_judge_upstream(draft, &draft->upstreams[i]);
+	judge_routes(draft);
 	judge_listen(draft);
 	for (size_t i = 0; i < config->upstream_count; i++)
 		judge_loop(draft, i);

@@ -103,6 +103,7 @@ static const struct key upstream_keys[] = {
 	    pipelining_choices},
 	{"chunking", parse_choice, UPSTREAM(chunking), "off",
 	    chunking_choices},
+	{"senders", parse_patterns, UPSTREAM(senders), NULL, NULL},
 	{"directory", parse_path, UPSTREAM(directory), NULL, NULL},
 	{"from", parse_mailbox, UPSTREAM(from), NULL, NULL},
 	{"rewrite", parse_choice, UPSTREAM(rewrite), NULL, rewrite_choices},
@@ -162,7 +163,7 @@ static const struct key identity_keys[] = {
 
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
-	{"upstream", upstream_keys, " rate senders "},
+	{"upstream", upstream_keys, " rate "},
 	{"listen", listen_keys, " auth_file "
 	    "max_clients_per_address client_rate "},
 	{"queue", queue_keys, ""},

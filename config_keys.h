@@ -96,6 +96,7 @@ bool parse_choice(const struct input *);   /* an enum, detail: choices */
 bool parse_flag(const struct input *);     /* bool, detail: choices */
 bool parse_listeners(const struct input *); /* struct endpoints */
 bool parse_allow(const struct input *);    /* struct access */
+bool parse_patterns(const struct input *); /* char *, of addresses */
 bool parse_password(const struct input *); /* struct secret */
 bool parse_password_file(const struct input *);
 bool parse_password_command(const struct input *);

@@ -11,6 +11,7 @@
 #include "message.h"
 #include "queue_internal.h"
 #include "relay.h"
+#include "route.h"
 #include "thread.h"
 
 enum { LINE_FEW = 8 }; /* messages for each connection */
@@ -168,7 +169,8 @@ line_find(struct queue *q, struct submission *s)
 		line_append(line, s);
 		return true;
 	}
-	explain_pause(&q->lines[0].health, &s->verdict);
+	explain_pause(&q->lines[route_first(route_of(q->config,
+	    s->message->sender))].health, &s->verdict);
 	return false;
 }
 

@@ -16,6 +16,7 @@
 #include "queue_internal.h"
 #include "relay.h"
 #include "report.h"
+#include "route.h"
 #include "smtp.h"
 #include "spool.h"
 #include "thread.h"
@@ -59,7 +60,7 @@ queue_free(struct queue *q)
 		next = s->next;
 		submission_free(s);
 	}
-	schedule_free(&q->schedule);
+	parking_free(q);
 	roster_free(&q->roster);
 	pauses_clear(&q->senders);
 	owed_free(q->owed);
@@ -138,11 +139,12 @@ queue_recipient_limit(const struct queue *q, const struct message *m,
     bool local)
 {
 	unsigned limit = q->config->listen.max_recipients;
+	uint64_t route = route_of(q->config, m->sender ? m->sender : "");
 
 	if (local && !m->direct_only && limit < QUEUE_LOCAL_RECIPIENTS)
 		return QUEUE_LOCAL_RECIPIENTS;
 	for (size_t i = 0; m->direct_only && i < q->config->upstream_count; i++)
-		if (q->config->upstreams[i].recipients_per_message < limit)
+		if (route >> i & 1 && q->config->upstreams[i].recipients_per_message < limit)
 			limit = q->config->upstreams[i].recipients_per_message;
 	return limit;
 }
@@ -323,6 +325,7 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 {
 	struct submission *s = submission_new(m);
 
+	s->tried = ~route_of(q->config, m->sender);
 	s->keeps = q->spool && !m->direct_only;
 	s->deadline = clock_now() + q->config->queue.direct_wait;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,

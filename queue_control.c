@@ -82,7 +82,7 @@ queue_retry(struct queue *q, const struct queue_id *ids, size_t count,
 	q = queue_lock_newest(q);
 	if (with_pauses)
 		end_pauses(q);
-	found = schedule_hurry(&q->schedule, ids, count, clock_now());
+	found = parking_hurry(q, ids, count);
 	pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	return found;
@@ -100,7 +100,7 @@ queue_nudge(struct queue *q)
 		q->nudged = now;
 		for (size_t i = 0; i < q->config->upstream_count; i++)
 			health_nudge(&q->lines[i].health, now);
-		schedule_hurry(&q->schedule, NULL, 0, now);
+		parking_hurry(q, NULL, 0);
 		pthread_cond_signal(&q->tick);
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -146,27 +146,17 @@ in_hand(const struct queue *q)
 	return count;
 }
 
-/* Under the lock: whether one more may be put in line. */
-static bool
-may_try(const struct queue *q)
-{
-	int64_t next = schedule_next(&q->schedule), now = clock_now();
-
-	for (size_t i = 0; i < q->config->upstream_count; i++)
-		if (health_opens(&q->lines[i].health, now) <= now)
-			return next >= 0 && next <= now;
-	return false;
-}
-
 size_t
 queue_left(struct queue *q)
 {
 	size_t left;
+	bool now;
 
 	pthread_mutex_lock(&q->lock);
+	(void)parking_look(q, &now);
 	left = in_hand(q);
-	if (left || may_try(q))
-		left += q->schedule.count;
+	if (left || now)
+		left += parking_count(q);
 	pthread_mutex_unlock(&q->lock);
 	return left;
 }

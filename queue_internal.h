@@ -15,6 +15,8 @@
 
 struct config;
 struct message;
+struct parking;
+struct queue_id;
 struct relay;
 struct spool;
 
@@ -28,6 +30,7 @@ struct spool;
  *     stored.c    what becomes of a stored message after an attempt
  *     owed.c      the notices about what was refused
  *     backlog.c   the clock: what is stored, and when it is due
+ *     parking.c   who of it can be put in line
  *     succession.c  the queue that a reload puts in the place of this one
  */
 
@@ -89,7 +92,9 @@ struct queue {
 	pthread_cond_t left;
 
 	struct roster roster;     /* everything that is stored */
-	struct schedule schedule; /* of it, what nobody has in hand */
+	struct schedule schedule; /* of it, what nobody has in hand... */
+	struct parking *parked;   /* ...and what is due, see parking.c */
+	size_t parked_count;
 	struct pauses senders;    /* whom the relay does not let send */
 	struct owed *owed;        /* notices that wait to be one */
 	struct submission *unmarked; /* sent, but the disk does not know yet */
@@ -192,6 +197,29 @@ void backlog_forget(struct queue *, const char *id);
 /* Under the lock: plans a stored message anew, for the heir if there is one, and
  * frees the submission. */
 void backlog_return(struct queue *, struct submission *);
+
+/* --- parking.c, under the lock -------------------------------------------- */
+
+/* When the clock has to look again; INT64_MAX: when it is told to. *now is set
+ * when a stored message can be put in line at once. */
+int64_t parking_look(const struct queue *, bool *now);
+
+/* Takes one that is due and can be put in line, as far as that is known. */
+bool parking_take(struct queue *, char *id);
+
+/* Keeps it for when an upstream of its route has room. False if one has. */
+bool parking_keeps(struct queue *, const struct submission *);
+
+/* The schedule and each part of the parking: from 0 on, NULL at the end. */
+struct schedule *parking_each(struct queue *, size_t);
+
+/* As schedule_hurry(), with the present, and its count, for all of them. */
+size_t parking_hurry(struct queue *, const struct queue_id *, size_t);
+size_t parking_count(struct queue *);
+void parking_free(struct queue *);
+
+/* Plans all who are parked anew, for the heir. */
+void parking_clear(struct queue *old, struct queue *heir);
 
 /* --- stored.c, outside the lock, since it touches files ------------------- */
 

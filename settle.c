@@ -152,7 +152,7 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	if (change == HEALTH_WENT_DOWN)
 		clear_line(q, from);
 	line_staff(q); /* who has passed may be with another courier now */
-	if (q->schedule.count) /* a place in line may be free for one of them */
+	if (parking_count(q)) /* a place in line may be free for one of them */
 		pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	report_health(change, u, v);

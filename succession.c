@@ -60,6 +60,7 @@ queue_succeed(struct queue *old, struct queue *heir)
 	clear_lines(old);
 	heir->roster = old->roster;
 	heir->schedule = old->schedule;
+	parking_clear(old, heir);
 	heir->unmarked = old->unmarked;
 	heir->nudged = old->nudged;
 	heir->calm_since = old->calm_since;

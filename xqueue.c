@@ -20,6 +20,7 @@
 #include "log.h"
 #include "message.h"
 #include "queue.h"
+#include "route.h"
 #include "session.h"
 
 enum { OUTPUT_MAX = 64 * 1024 };
@@ -114,19 +115,21 @@ add_state(struct buf *out, const char *name, const struct pause_state *s)
 	buf_addc(out, '\n');
 }
 
-/* A message waits when all of them are away, and then for the first one that
- * is tried again; what is said of it is the most preferred one's trouble. */
+/* A message waits when all upstreams of its route are away, and then for the
+ * first one that is tried again; what is said of it is the most preferred one's
+ * trouble. */
 static void
-find_standing(struct request *r)
+find_standing(struct request *r, uint64_t route, struct standing *standing)
 {
 	const struct config *config = r->x->config;
-	struct standing *standing = &r->listing.standing;
+	struct pause_state s = {0};
 	int64_t wait = INT64_MAX;
-	struct pause_state s;
 
-	standing->upstream = config->upstreams[0].name;
+	standing->upstream = config->upstreams[route_first(route)].name;
 	standing->paused = true;
 	for (unsigned i = (unsigned)config->upstream_count; i-- > 0;) {
+		if (!(route >> i & 1))
+			continue;
 		queue_upstream_state(r->x->queue, i, &s);
 		standing->paused = standing->paused && s.paused;
 		wait = s.wait < wait ? s.wait : wait;
@@ -137,7 +140,8 @@ find_standing(struct request *r)
 	standing->until = time(NULL) + (time_t)((wait + 999) / 1000);
 }
 
-/* A sender whom the relay does not let send waits as well. */
+/* He may have relays of his own; and a sender whom the relay does not let send
+ * waits as well. */
 static void
 add_sender(void *context, const char *sender, struct standing *standing)
 {
@@ -145,6 +149,8 @@ add_sender(void *context, const char *sender, struct standing *standing)
 	struct pause_state s;
 	time_t until;
 
+	if (route_is_split(r->x->config))
+		find_standing(r, route_of(r->x->config, sender), standing);
 	queue_sender_state(r->x->queue, sender, &s);
 	until = time(NULL) + (time_t)((s.wait + 999) / 1000);
 	if (!s.paused || (standing->paused && standing->until >= until))
@@ -406,7 +412,7 @@ begin(struct request *r, const struct xqueue *x, struct buf *reply)
 	r->listing.sender_context = r;
 	r->listing.write = write_lines;
 	r->listing.context = &r->pen;
-	find_standing(r);
+	find_standing(r, UINT64_MAX, &r->listing.standing);
 	buf_clear(reply);
 }
 

@@ -246,6 +246,7 @@ class Session:
         self.client_certificate = None  # DER
         self.sni = None
         self.batches = 0      # how often something came
+        self.peer = None      # the client's address
         self.end = ""         # why it ended
         self.ended = threading.Event()
         self.empty_body = None  # of DATA without a recipient
@@ -861,12 +862,13 @@ class BadRelay:
     def _accept(self):
         while True:
             try:
-                sock, _ = self.sock.accept()
+                sock, peer = self.sock.accept()
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(WAIT * 3)
             session = Session(self, sock)
+            session.peer = peer
             with self._news:
                 self.sessions.append(session)
                 self._news.notify_all()

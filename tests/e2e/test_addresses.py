@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""A relay whose name has two addresses, one of which is no good: UX-43."""
+"""Names and addresses of a relay: two of them, one of which is no good (UX-43);
+none; other ones than before; and our own."""
 
 import os
 import shutil
@@ -7,7 +8,7 @@ import shutil
 import pytest
 
 from badrelay import Fault, server_context
-from harness import (Conversation, message, sendmail, with_mounts,
+from harness import (TEMPORARY, Conversation, message, sendmail, with_mounts,
                      write_config)
 
 pytestmark = pytest.mark.skipif(
@@ -104,3 +105,109 @@ def test_login_is_refused_once(reverse, pair, mounts, start, sections):
     assert len(bad.sessions) + len(good.sessions) == 1
     assert sum(session.said("AUTH")
                for session in bad.sessions + good.sessions) == 1
+
+
+def hosts_of(place, *addresses):
+    """The wrapper under which the name has those addresses, by /etc/hosts
+    alone; and the file, to be changed in place."""
+    hosts, switch = place / "hosts", place / "nsswitch.conf"
+    hosts.write_text("".join(f"{one} {NAME}\n" for one in addresses))
+    switch.write_text("hosts: files\n")
+    mounts = [(hosts, "/etc/hosts")]
+    if os.path.exists("/etc/nsswitch.conf"):
+        mounts.append((switch, "/etc/nsswitch.conf"))
+    return with_mounts(*mounts), hosts
+
+
+def test_no_ipv6(relay, sections, place):
+    """The name has an IPv6 address too, and this machine has no way there
+    (UX-44)."""
+    good = relay(address=("127.0.0.2", 0))
+    wrapper, _ = hosts_of(place, "2001:db8::1", "127.0.0.2")
+    path = write_config(place / "smarthost.conf", sections(good, {
+        "upstream": {"host": NAME, "connect_timeout": "2s"}}))
+    for _ in range(2):
+        result = sendmail("b@example.test", config=path, stdin=message(),
+                          wrapper=wrapper)
+        assert result.status == 0, result.text
+    assert good.copies() == 2
+
+
+@pytest.mark.parametrize("family", ["any", "ipv4", "ipv6"])
+def test_family(family, relay, sections, place):
+    good = relay(address=("127.0.0.2", 0))
+    wrapper, _ = hosts_of(place, "::1", "127.0.0.2")
+    path = write_config(place / "smarthost.conf", sections(good, {
+        "upstream": {"host": NAME, "family": family,
+                     "connect_timeout": "2s"}}))
+    result = sendmail("b@example.test", config=path, stdin=message(),
+                      wrapper=wrapper)
+    if family == "ipv6":
+        assert result.status == TEMPORARY
+        assert b"[::1]" in result.stderr and b"127." not in result.stderr
+    else:
+        assert result.status == 0, result.text
+    assert good.copies() == (family != "ipv6")
+
+
+def test_source_address(relay, sections, place):
+    good = relay()
+    for source in ("127.0.0.5", "127.0.0.6"):
+        path = write_config(place / "smarthost.conf", sections(
+            good, {"upstream": {"source_address": source}}))
+        result = sendmail("b@example.test", config=path, stdin=message())
+        assert result.status == 0, result.text
+    assert [one.peer[0] for one in good.sessions] == ["127.0.0.5",
+                                                      "127.0.0.6"]
+
+
+def test_source_address_of_the_other_family(relay, sections, place):
+    """Only addresses of its own family are connected to."""
+    good = relay(address=("127.0.0.2", 0))
+    wrapper, _ = hosts_of(place, "::1", "127.0.0.2")
+    path = write_config(place / "smarthost.conf", sections(good, {
+        "upstream": {"host": NAME, "source_address": "127.0.0.5"}}))
+    result = sendmail("b@example.test", config=path, stdin=message(),
+                      wrapper=wrapper)
+    assert result.status == 0, result.text
+    assert good.sessions[0].peer[0] == "127.0.0.5"
+
+
+def test_source_address_is_not_ours(relay, sections, place):
+    good = relay()
+    path = write_config(place / "smarthost.conf", sections(
+        good, {"upstream": {"source_address": "192.0.2.1"}}))
+    result = sendmail("b@example.test", config=path, stdin=message())
+    assert result.status == TEMPORARY
+    assert b"address" in result.stderr.lower()
+    assert good.sessions == []
+
+
+def test_address_changes(relay, start, sections, place):
+    """A relay that comes back with another address, as containers do: each
+    connection looks it up anew (UX-46)."""
+    one = relay(address=("127.0.0.2", 0))
+    two = relay(address=("127.0.0.3", one.port))
+    wrapper, hosts = hosts_of(place, "127.0.0.2")
+    daemon = start(sections(one, {"upstream": {
+        "host": NAME, "messages_per_connection": "1"}}), wrapper=wrapper)
+    assert send(daemon).code == 250
+    one.close()
+    hosts.write_text(f"127.0.0.3 {NAME}\n")
+    assert send(daemon).code == 250
+    assert (one.copies(), two.copies()) == (1, 1)
+
+
+@pytest.mark.parametrize("spool", [False, True])
+def test_no_such_name(spool, start, sections, place):
+    """A name that is nobody's is no reason to bounce anything (UX-42)."""
+    wrapper, _ = hosts_of(place, "127.0.0.2")
+    daemon = start(sections(25, {
+        "upstream": {"host": "not." + NAME},
+        "queue": {"directory": place / "spool" if spool else "none"}}),
+        wrapper=wrapper)
+    reply = send(daemon)
+    assert reply.code == (250 if spool else 451)
+    assert "not." + NAME in reply.text
+    daemon.wait_event("upstream_down")
+    assert not daemon.events("bounced") and not daemon.events("refused")

@@ -494,7 +494,8 @@ static const struct refusal refusals[] = {
 	    "\"credential:x\": CREDENTIALS_DIRECTORY is not set"},
 	{RELAY "rate = 14/s\n", "not supported by this version"},
 	{RELAY "chunking = on\n", "eager"},
-	{RELAY "senders = x\n", "not supported by this version"},
+	{RELAY "senders = x\n", "is not a list of addresses such as "},
+	{RELAY "senders = *@x\n", "no upstream is for all other senders"},
 	{RELAY "from = x\n", "[upstream] from = \"x\": has no domain"},
 	{RELAY "rewrite = yes\n", "is not one of never, unqualified, always"},
 	{RELAY "rewrite = always\n", "[upstream] from: not set, but rewrite is; "
