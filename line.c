@@ -67,6 +67,18 @@ line_append(struct line *line, struct submission *s)
 	pthread_cond_signal(&line->work);
 }
 
+void
+line_put_back(struct line *line, struct submission *s)
+{
+	s->state = IN_LINE;
+	s->next = line->lanes[s->lane].first;
+	line->lanes[s->lane].first = s;
+	if (!s->next)
+		line->lanes[s->lane].end = &s->next;
+	line->lanes[s->lane].waiting++;
+	pthread_cond_signal(&line->work);
+}
+
 struct submission *
 line_take(struct line *line)
 {
@@ -189,7 +201,8 @@ reserve_courier(struct queue *q, unsigned upstream)
 	struct line *line = &q->lines[upstream];
 
 	if (line_waiting(line) <= line->idle || q->stopping ||
-	    line->couriers >= q->config->upstreams[upstream].connections)
+	    line->couriers >= q->config->upstreams[upstream].connections ||
+	    (line->couriers && clock_now() < line->crowded_until))
 		return false;
 	line->couriers++;
 	q->present++;

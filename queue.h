@@ -99,6 +99,12 @@ void queue_courier_left(struct queue *);
 const struct relay *queue_relay(const struct queue *, unsigned upstream);
 struct message *queue_message(struct submission *);
 
+/* The relay closes a new connection with a 421: if other couriers are at work
+ * there, it only wants no more of them for now. Then they get the message, and
+ * this courier is to leave; it is counted on no longer. False if not. */
+bool queue_give_back(struct queue *, struct submission *,
+    const struct verdict *);
+
 /* Claims it for the envelope and says under which terms. False when the
  * submitter has left: the submission is gone. */
 bool queue_begin(struct queue *, struct submission *, struct smtp_terms *);

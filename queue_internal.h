@@ -70,6 +70,7 @@ struct line {
 	enum lane turn;      /* whose turn it is */
 	unsigned couriers;   /* that will take another */
 	unsigned idle;       /* of them, waiting for one */
+	int64_t crowded_until; /* the relay takes no more connections */
 	pthread_cond_t work;
 	unsigned finished;   /* attempts, in this direct_wait */
 	unsigned finished_before; /* in the one before it */
@@ -141,6 +142,9 @@ void line_init(struct line *);
  * if its session would wait in vain. */
 bool line_find(struct queue *, struct submission *);
 void line_remove(struct line *, struct submission *);
+
+/* Puts it back to where it was taken from, as the next one. */
+void line_put_back(struct line *, struct submission *);
 
 /* The next one in turn, out of the line; NULL if nobody stands there. */
 struct submission *line_take(struct line *);

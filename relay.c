@@ -180,8 +180,9 @@ delivery_send(struct queue *q, struct delivery *d, struct submission *s,
 
 /* The connection is made on the upstream's own time, so that a submitter's
  * impatience does not look like a relay that is away; the submitter may have
- * gone when it stands, and then nobody is sent anything. */
-static void
+ * gone when it stands, and then nobody is sent anything. False if the relay
+ * has no place for one more courier. */
+static bool
 carry(struct courier *c, struct delivery *d, struct submission *s)
 {
 	struct attempt a = {""};
@@ -190,10 +191,13 @@ carry(struct courier *c, struct delivery *d, struct submission *s)
 
 	if (delivery_prepare(d, 0, &v)) {
 		if (!queue_begin(c->queue, s, &terms))
-			return;
+			return true;
 		delivery_send(c->queue, d, s, &terms, &v, &a);
+	} else if (queue_give_back(c->queue, s, &v)) {
+		return false;
 	}
 	queue_settle(c->queue, s, &v, &a);
+	return true;
 }
 
 static void *
@@ -203,10 +207,8 @@ run_courier(void *argument)
 	struct delivery *d = delivery_new(queue_relay(c->queue, c->upstream));
 	struct submission *s;
 
-	while ((s = queue_take(c->queue, c->upstream))) {
-		carry(c, d, s);
+	while ((s = queue_take(c->queue, c->upstream)) && carry(c, d, s))
 		delivery_rest(d);
-	}
 	delivery_free(d);
 	queue_courier_left(c->queue);
 	free(c);

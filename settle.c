@@ -16,6 +16,8 @@
 #include "spool.h"
 #include "thread.h"
 
+enum { CROWDED_PAUSE = 30 * 1000 };
+
 struct submission *
 queue_take(struct queue *q, unsigned upstream)
 {
@@ -60,6 +62,25 @@ queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 		submission_free(s);
 	}
 	return wanted;
+}
+
+bool
+queue_give_back(struct queue *q, struct submission *s, const struct verdict *v)
+{
+	struct line *line = &q->lines[s->upstream];
+	bool crowded;
+
+	pthread_mutex_lock(&q->lock);
+	crowded = v->code == 421 && v->stage <= STAGE_HELLO &&
+	    line->couriers > 1 && !line->health.down && !q->stopping &&
+	    (!s->abandoned || s->stored);
+	if (crowded) {
+		line->couriers--;
+		line->crowded_until = clock_now() + CROWDED_PAUSE;
+		line_put_back(line, s);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return crowded;
 }
 
 bool

@@ -247,6 +247,7 @@ class Session:
         self.sni = None
         self.batches = 0      # how often something came
         self.peer = None      # the client's address
+        self.taken = 0        # messages
         self.end = ""         # why it ended
         self.ended = threading.Event()
         self.empty_body = None  # of DATA without a recipient
@@ -587,6 +588,9 @@ class Session:
                 self.hold()
             self.wire.close(reset=fault.kind == "rst")
             raise Gone("connect")
+        if self.relay.is_full():
+            self.wire.send(b"421 4.7.0 too many connections\r\n")
+            raise Gone("sessions_max")
         self.answer("banner", "220 relay.test ESMTP")
 
     def start_tls(self):
@@ -717,6 +721,9 @@ class Session:
                 self.relay.mechanisms and not self._authenticated):
             self.wire.send(b"530 5.7.0 not now\r\n")
             return
+        if self.taken == self.relay.messages_max:
+            self.wire.send(b"421 4.7.0 too many messages\r\n")
+            raise Gone("messages_max")
         if self.relay.group_wait:
             self.wait_for_group()
         self.groups.append(self._buffer.count(b"\r\n"))
@@ -772,6 +779,7 @@ class Session:
         self.reset_envelope()
 
     def take_message(self, chunked):
+        self.taken += 1
         self.relay.add(Message(self._sender, list(self._recipients),
                                self._parameters, self._body, self, chunked,
                                self.batches))
@@ -814,7 +822,8 @@ class BadRelay:
                  group_wait=False, offer_starttls="STARTTLS",
                  starttls_reply="220 2.0.0 go ahead", user=USER,
                  password=PASSWORD, receive_buffer=None, data_anyway=False,
-                 recipients_max=None, address=("127.0.0.1", 0)):
+                 recipients_max=None, messages_max=None, sessions_max=None,
+                 address=("127.0.0.1", 0)):
         self.fault = fault
         self.fault_hit = 0
         self.tls, self.implicit = tls, implicit
@@ -824,6 +833,9 @@ class BadRelay:
         self.size, self.keywords = size, keywords
         self.recipients = recipients or {}  # address: reply to its RCPT
         self.recipients_max = recipients_max  # in one transaction
+        self.messages_max = messages_max  # on one connection
+        self.sessions_max = sessions_max  # at the same time
+        self.turned_away = 0
         self.replies = replies or {}        # step: reply, always
         self.patience = patience  # seconds to look for bytes sent too early
         self.group_wait = group_wait
@@ -883,6 +895,14 @@ class BadRelay:
             fault.times -= 1
             self.fault_hit += 1
             return fault
+
+    def is_full(self):
+        """Whether that connection is one too many."""
+        with self._lock:
+            here = sum(not one.ended.is_set() for one in self.sessions)
+            full = self.sessions_max and here > self.sessions_max
+            self.turned_away += bool(full)
+            return full
 
     def add(self, message):
         with self._news:
