@@ -272,6 +272,22 @@ put_in_line(struct queue *q, struct submission *s, int64_t *when)
 	return true;
 }
 
+bool
+backlog_hand_over(struct queue *q, struct submission *s)
+{
+	int64_t when;
+	bool taken;
+
+	pthread_mutex_lock(&q->lock);
+	s->stored = s->abandoned = true;
+	s->tried = ~route_of(q->config, s->message->sender);
+	s->reported = false;
+	taken = !q->alone && parking_is_passed(q, s) &&
+	    put_in_line(q, s, &when);
+	pthread_mutex_unlock(&q->lock);
+	return taken;
+}
+
 /* Whether it has come to its end without another attempt: nobody waits for it
  * any more, since a crash cut its end short, or it has waited too long for
  * somebody to let its sender send. */

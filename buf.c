@@ -83,6 +83,7 @@ buf_reserve(struct buf *b, size_t more)
 	while (size < need)
 		size = size > SIZE_MAX / 2 ? need : size * 2;
 	b->data = xrealloc(b->data, size, 1);
+	b->data[b->len] = '\0';
 	b->size = size;
 }
 

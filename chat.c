@@ -193,7 +193,7 @@ chat_exchange(struct chat *chat, enum stage stage, struct answer *a,
     struct verdict *v, const char *command)
 {
 	if (chat_in_step(chat)) {
-		chat_command(chat, "%s", command);
+		chat_secret(chat, command, command);
 		if (chat_answer(chat, a))
 			return chat_judge(v, stage, a);
 	}

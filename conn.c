@@ -168,9 +168,13 @@ read_plain(struct conn *c)
 static bool
 fill(struct conn *c)
 {
+	bool asked = c->output.len > 0;
+
 	c->input_start = c->input_end = 0;
-	if (c->output.len)
+	if (asked)
 		conn_flush(c);
+	if (asked && !c->tls && !c->read_over)
+		conn_wait(c, POLLIN); /* an answer takes a moment */
 	while (!c->read_over && !conn_expired(c)) {
 		unsigned state = TLS_WANTS_READ;
 		bool done = c->tls ? conn_read_tls(c, &state) : read_plain(c);

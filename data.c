@@ -159,6 +159,7 @@ data_read(struct data_reader *r, const char *in, size_t len, struct buf *out)
 {
 	size_t used = 0;
 
+	buf_reserve(out, len);
 	while (used < len && r->state != DATA_ENDED) {
 		size_t run = plain_run(r, in + used, len - used);
 
@@ -199,6 +200,7 @@ data_break(struct data_reader *r, const char *line, size_t len,
 void
 data_stuff(bool *at_line_start, const char *in, size_t len, struct buf *out)
 {
+	buf_reserve(out, len);
 	while (len) {
 		const char *end = memchr(in, '\n', len);
 		size_t line = end ? (size_t)(end - in) + 1 : len;

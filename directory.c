@@ -54,6 +54,7 @@ spool_close(struct spool *s)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	group_sync_destroy(&s->commits);
 	free(s->path);
 	free(s);
 }
@@ -65,6 +66,7 @@ spool_open(const char *directory, struct buf *why)
 	struct stat queue;
 
 	s->path = xstrdup(directory);
+	group_sync_init(&s->commits);
 	s->incoming = s->queue = s->failed = s->lock = -1;
 	s->directory = open_directory(AT_FDCWD, directory);
 	if (s->directory >= 0)
@@ -198,4 +200,10 @@ bool
 spool_has_room(const struct spool *s, uint64_t need)
 {
 	return ground_has_room(s->directory, need);
+}
+
+uint64_t
+spool_room(const struct spool *s)
+{
+	return ground_room(s->directory);
 }

@@ -32,13 +32,21 @@ ground_volatile_kind(const char *directory)
 	return NULL;
 }
 
-bool
-ground_has_room(int directory, uint64_t need)
+uint64_t
+ground_room(int directory)
 {
 	struct statvfs room;
 
-	if (fstatvfs(directory, &room) != 0)
-		return false;
-	return (uint64_t)room.f_bavail * room.f_frsize >= need &&
-	    (room.f_files == 0 || room.f_favail > 0);
+	if (fstatvfs(directory, &room) != 0 ||
+	    (room.f_files != 0 && room.f_favail == 0))
+		return 0;
+	return (uint64_t)room.f_bavail * room.f_frsize;
+}
+
+bool
+ground_has_room(int directory, uint64_t need)
+{
+	uint64_t room = ground_room(directory);
+
+	return room && room >= need;
 }

@@ -15,4 +15,7 @@ const char *ground_volatile_kind(const char *directory);
  * for another file. */
 bool ground_has_room(int directory, uint64_t need);
 
+/* The bytes that it has room for; 0 if for no file at all, or who knows. */
+uint64_t ground_room(int directory);
+
 #endif

@@ -22,14 +22,12 @@ submission_new(struct message *m)
 	struct submission *s = xcalloc(1, sizeof(*s));
 
 	s->message = m;
-	thread_cond_init(&s->answered);
 	return s;
 }
 
 void
 submission_free(struct submission *s)
 {
-	pthread_cond_destroy(&s->answered);
 	message_free(s->message);
 	free(s);
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -36,6 +37,7 @@ static struct {
 	enum log_format format;
 	_Atomic(enum log_level) level;
 	int syslog;             /* a socket, once it is the target */
+	bool to_file;           /* stderr is one, which never blocks */
 	pthread_mutex_t turn;   /* to write to stderr */
 	atomic_uint dropped;
 	atomic_bool stuck;      /* the last line could not be written */
@@ -58,9 +60,13 @@ open_syslog(void)
 void
 log_open(enum log_target target, enum log_format format, enum log_level level)
 {
+	struct stat err;
+
 	log_state.target = target;
 	log_state.format = format;
 	log_state.level = level;
+	log_state.to_file = fstat(STDERR_FILENO, &err) == 0 &&
+	    S_ISREG(err.st_mode);
 	if (target == LOG_TO_SYSLOG)
 		open_syslog();
 }
@@ -196,6 +202,8 @@ write_to_stderr(const struct buf *line)
 	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 	bool written = false;
 
+	if (log_state.to_file)
+		return write(STDERR_FILENO, line->data, line->len) >= 0;
 	if (take_turn()) {
 		int patience = atomic_load(&log_state.stuck) ? 0 : PATIENCE;
 

@@ -116,6 +116,18 @@ parking_take(struct queue *q, char *id)
 	return schedule_take(&q->schedule, now, id);
 }
 
+bool
+parking_is_passed(struct queue *q, const struct submission *s)
+{
+	int64_t now = clock_now();
+	const struct schedule *each;
+
+	for (size_t i = 0; (each = parking_each(q, i)); i++)
+		if (schedule_next(each) >= 0 && schedule_next(each) <= now)
+			return false;
+	return disk_opens(q, route_opens(q, ~s->tried, now)) <= now;
+}
+
 static struct parking *
 find(struct queue *q, uint64_t route)
 {

@@ -21,6 +21,9 @@
 #include "spool.h"
 #include "thread.h"
 
+#define ROOM_PLENTY (UINT64_C(1) << 30) /* bytes */
+enum { ROOM_LOOK = 200 };              /* ms */
+
 struct queue *
 queue_new(const struct config *config, const struct relay *relays,
     struct spool *spool, bool alone)
@@ -36,6 +39,8 @@ queue_new(const struct config *config, const struct relay *relays,
 	pthread_mutex_init(&q->lock, NULL);
 	thread_cond_init(&q->left);
 	thread_cond_init(&q->tick);
+	for (size_t i = 0; i < ANSWERS; i++)
+		thread_cond_init(&q->answers[i]);
 	for (size_t i = 0; i < config->upstream_count; i++) {
 		line_init(&q->lines[i]);
 		health_init(&q->lines[i].health,
@@ -56,6 +61,8 @@ queue_free(struct queue *q)
 	}
 	pthread_cond_destroy(&q->left);
 	pthread_cond_destroy(&q->tick);
+	for (size_t i = 0; i < ANSWERS; i++)
+		pthread_cond_destroy(&q->answers[i]);
 	for (struct submission *s = q->unmarked, *next; s; s = next) {
 		next = s->next;
 		submission_free(s);
@@ -115,6 +122,22 @@ may_try_now(struct queue *q)
 	return open && !q->config->queue.commit_first;
 }
 
+/* As spool_has_room(). Where there is plenty it is not looked at for each
+ * message: it takes longer than this to fill a disk. */
+static bool
+has_room(struct queue *q, uint64_t need)
+{
+	int64_t now = clock_now();
+	uint64_t room;
+
+	if (now < atomic_load(&q->plenty_until) && need < ROOM_PLENTY)
+		return true;
+	room = spool_room(q->spool);
+	atomic_store(&q->plenty_until,
+	    room >= 2 * ROOM_PLENTY ? now + ROOM_LOOK : 0);
+	return room && room >= need;
+}
+
 enum queue_room
 queue_room(struct queue *q, uint64_t size)
 {
@@ -122,8 +145,7 @@ queue_room(struct queue *q, uint64_t size)
 
 	if (!q->spool)
 		return ROOM_DIRECT;
-	if (spool_has_room(q->spool, size < UINT64_MAX - need ? need + size
-							      : UINT64_MAX))
+	if (has_room(q, size < UINT64_MAX - need ? need + size : UINT64_MAX))
 		return ROOM_KEEP;
 	return may_try_now(q) ? ROOM_DIRECT : ROOM_NONE;
 }
@@ -180,7 +202,7 @@ await_verdict(struct queue *q, struct submission *s)
 
 		if (over && withdraw(q, s))
 			break;
-		thread_wait(&s->answered, &q->lock, over ? 0 : s->deadline);
+		thread_wait(s->answered, &q->lock, over ? 0 : s->deadline);
 	}
 }
 
@@ -229,9 +251,9 @@ leave_to_courier(struct queue *q, struct submission *s, bool stored)
 
 	pthread_mutex_lock(&q->lock);
 	s->committing = false;
-	pthread_cond_signal(&s->answered); /* a courier that has to mark */
+	pthread_cond_broadcast(s->answered); /* a courier that has to mark */
 	while (!stored && s->state != SETTLED)
-		thread_wait(&s->answered, &q->lock, 0);
+		thread_wait(s->answered, &q->lock, 0);
 	left = s->state != SETTLED;
 	if (left)
 		s->stored = s->abandoned = true;
@@ -303,6 +325,7 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 
 	pthread_mutex_lock(&q->lock);
 	s->state = SETTLED;
+	s->answered = &q->answers[q->answers_used++ % ANSWERS];
 	try_directly(q, s);
 	*v = s->verdict;
 	abandoned = s->abandoned;
@@ -362,7 +385,7 @@ queue_stop(struct queue *q)
 	for (size_t i = 0; i < q->config->upstream_count; i++)
 		pthread_cond_broadcast(&q->lines[i].work);
 	for (struct submission *s = q->newest; s; s = s->older)
-		pthread_cond_signal(&s->answered);
+		pthread_cond_broadcast(s->answered);
 	pthread_mutex_unlock(&q->lock);
 }
 

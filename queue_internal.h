@@ -3,6 +3,7 @@
 #define QUEUE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,6 +41,8 @@ enum state { IN_LINE, TRIED, SENDING, SETTLED };
  * that are due. A courier takes one of each in turn. */
 enum lane { LANE_SESSIONS, LANE_STORED, LANES };
 
+enum { ANSWERS = 64 };
+
 struct submission {
 	struct message *message;
 	enum state state;
@@ -55,7 +58,7 @@ struct submission {
 	uint64_t tried;      /* upstreams that could not be reached, as bits */
 	int64_t deadline;    /* until which its session waits */
 	struct verdict verdict;
-	pthread_cond_t answered;
+	pthread_cond_t *answered; /* one of the queue's */
 	struct submission *next;
 	struct submission *newer, *older; /* whose sessions wait */
 };
@@ -89,6 +92,10 @@ struct queue {
 	struct body_budget budget;
 	pthread_mutex_t lock;
 	struct line *lines;  /* one for each upstream */
+	pthread_cond_t answers[ANSWERS]; /* shared by submissions: they outlive
+	                      * them, so that nobody need be woken under the
+	                      * lock that he wants */
+	unsigned answers_used;
 	unsigned present;    /* threads that have not left */
 	pthread_cond_t left;
 
@@ -105,6 +112,7 @@ struct queue {
 	int64_t nudged;           /* by queue_nudge(), last */
 	int64_t calm_since;       /* the start, or the wall clock's last step */
 	int64_t clock_offset;     /* of the wall clock, then; seconds */
+	atomic_llong plenty_until; /* the spool's disk has room until then */
 	bool once;                /* what has been tried is not planned again,
 	                           * and nothing is looked for */
 	bool serving;             /* the clock has a message in hand */
@@ -172,6 +180,11 @@ void line_end_probe(struct queue *, struct submission *);
  * when it is due. False when the system gives no thread. */
 bool backlog_start(struct queue *);
 
+/* Puts a message in line that has just been stored, as if it had been read from
+ * the disk; true if it belongs to a courier now. False if it has to wait, for
+ * others or for its upstream. */
+bool backlog_hand_over(struct queue *, struct submission *);
+
 /* Plans the next try of a stored message. */
 void backlog_plan(struct queue *, const char *id, int64_t when);
 
@@ -210,6 +223,10 @@ int64_t parking_look(const struct queue *, bool *now);
 
 /* Takes one that is due and can be put in line, as far as that is known. */
 bool parking_take(struct queue *, char *id);
+
+/* Whether one that is not parked, nor planned, can be put in line before
+ * anybody who is. */
+bool parking_is_passed(struct queue *, const struct submission *);
 
 /* Keeps it for when an upstream of its route has room. False if one has. */
 bool parking_keeps(struct queue *, const struct submission *);

@@ -86,20 +86,16 @@ read_piece(int fd, struct buf *text, char **end)
 }
 
 char *
-record_load(int fd, size_t max, size_t *len)
+record_load(int fd, size_t max, struct buf *start, size_t *len)
 {
-	struct buf text = {0};
 	char *end = NULL;
 
-	while (!end && text.len < max && read_piece(fd, &text, &end))
+	while (!end && start->len < max && read_piece(fd, start, &end))
 		;
-	if (!end) {
-		buf_free(&text);
+	if (!end)
 		return NULL;
-	}
-	*len = (size_t)(end - text.data) + 5;
-	text.data[*len] = '\0';
-	return buf_take(&text);
+	*len = (size_t)(end - start->data) + 5;
+	return xstrndup(start->data, *len);
 }
 
 bool

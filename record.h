@@ -22,8 +22,9 @@ void record_add(struct buf *, const struct message *, bool fresh);
 
 /* The text at the beginning of a file, up to and with its end line, and its
  * length; the caller frees. NULL if there is none, or only one much longer than
- * max. */
-char *record_load(int fd, size_t max, size_t *len);
+ * max. What had to be read is in start then, which is to be empty before: of a
+ * small file all of it. */
+char *record_load(int fd, size_t max, struct buf *start, size_t *len);
 
 /* Whether the file is a message of another version, which is not ours to
  * judge. */

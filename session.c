@@ -401,7 +401,8 @@ count_errors(struct session *s)
 static void
 write_reply(struct session *s)
 {
-	conn_printf(s->conn, "%s\r\n", s->reply.data);
+	conn_write(s->conn, s->reply.data, s->reply.len);
+	conn_write(s->conn, "\r\n", 2);
 }
 
 /* False when a handshake has failed, and nothing more can be said. */

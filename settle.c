@@ -90,7 +90,7 @@ queue_mark(struct queue *q, struct submission *s)
 
 	pthread_mutex_lock(&q->lock);
 	while (s->committing)
-		thread_wait(&s->answered, &q->lock, 0);
+		thread_wait(s->answered, &q->lock, 0);
 	message_know_results(s->message);
 	stored = s->stored;
 	pthread_mutex_unlock(&q->lock);
@@ -118,7 +118,7 @@ clear_line(struct queue *q, unsigned upstream)
 			continue;
 		}
 		s->state = SETTLED;
-		pthread_cond_signal(&s->answered);
+		pthread_cond_broadcast(s->answered);
 	}
 }
 
@@ -135,51 +135,112 @@ pass_on(struct queue *q, struct submission *s, const struct verdict *v)
 	return line_find(q, s);
 }
 
-static void
-answer(struct queue *q, struct submission *s, const struct verdict *v)
-{
+/* Under the lock: the verdict is there. Whom to tell when it has been given up
+ * (the submission may be gone by then), and whether nobody waits for it any
+ * more. */
+struct answer_to {
+	pthread_cond_t *waiter;
 	bool abandoned, stored;
+};
 
-	pthread_mutex_lock(&q->lock);
+static struct answer_to
+settle(struct submission *s, const struct verdict *v)
+{
 	s->verdict = *v;
 	s->state = SETTLED;
 	s->reported = true;
-	abandoned = s->abandoned;
-	stored = s->stored;
-	pthread_cond_signal(&s->answered);
-	pthread_mutex_unlock(&q->lock);
-	if (abandoned && stored)
+	return (struct answer_to){s->answered, s->abandoned, s->stored};
+}
+
+static void
+answer(struct queue *q, struct submission *s, const struct answer_to *to)
+{
+	if (to->abandoned && to->stored)
 		stored_settle(q, s);
-	else if (abandoned)
+	else if (to->abandoned)
 		submission_free(s);
+	else
+		pthread_cond_broadcast(to->waiter);
+}
+
+/* What an attempt means for others, under the lock. */
+struct lesson {
+	enum health_change change;
+	bool passed; /* another upstream gets the message now */
+};
+
+/* Whether the clock should put stored messages in line: several at once. */
+static bool
+has_places(const struct queue *q)
+{
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		if (q->lines[i].lanes[LANE_STORED].waiting <=
+		    q->config->upstreams[i].connections / 2)
+			return true;
+	return false;
+}
+
+static struct lesson
+learn(struct queue *q, struct submission *s, const struct verdict *v)
+{
+	unsigned from = s->upstream;
+	struct lesson l = {.change = line_learn(q, s, v)};
+
+	l.passed = pass_on(q, s, v);
+	if (l.change == HEALTH_WENT_DOWN)
+		clear_line(q, from);
+	line_staff(q); /* who has passed may be with another courier now */
+	if (parking_count(q) && has_places(q))
+		pthread_cond_signal(&q->tick);
+	return l;
+}
+
+/* Nobody else has a say in it then: what the log says of the message comes
+ * first, and the lock is taken once. */
+static void
+settle_sent(struct queue *q, struct submission *s, const struct verdict *v,
+    const struct attempt *a)
+{
+	const struct upstream *u = q->relays[s->upstream].upstream;
+	struct answer_to to;
+	struct lesson l;
+
+	report_results(s->message, u, v, a);
+	pthread_mutex_lock(&q->lock);
+	l = learn(q, s, v);
+	to = settle(s, v);
+	pthread_mutex_unlock(&q->lock);
+	answer(q, s, &to);
+	report_health(l.change, u, v);
 }
 
 void
 queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
     const struct attempt *a)
 {
-	unsigned from = s->upstream;
-	const struct upstream *u = q->relays[from].upstream;
-	enum health_change change;
-	bool passed, quiet;
+	const struct upstream *u = q->relays[s->upstream].upstream;
+	struct answer_to to;
+	struct lesson l;
+	bool quiet;
 
 	message_spread(s->message, v);
+	if (v->outcome == SENT) {
+		settle_sent(q, s, v, a);
+		return;
+	}
 	pthread_mutex_lock(&q->lock);
 	/* A queued message's file says nothing of upstream trouble, and neither
 	 * does the log for each of a thousand. */
-	quiet = s->stored && v->outcome != SENT && v->scope == SCOPE_UPSTREAM;
-	change = line_learn(q, s, v);
-	passed = pass_on(q, s, v);
-	if (change == HEALTH_WENT_DOWN)
-		clear_line(q, from);
-	line_staff(q); /* who has passed may be with another courier now */
-	if (parking_count(q)) /* a place in line may be free for one of them */
-		pthread_cond_signal(&q->tick);
+	quiet = s->stored && v->scope == SCOPE_UPSTREAM;
+	l = learn(q, s, v);
 	pthread_mutex_unlock(&q->lock);
-	report_health(change, u, v);
-	if (passed)
+	report_health(l.change, u, v);
+	if (l.passed)
 		return;
 	if (!quiet)
 		report_results(s->message, u, v, a);
-	answer(q, s, v);
+	pthread_mutex_lock(&q->lock);
+	to = settle(s, v);
+	pthread_mutex_unlock(&q->lock);
+	answer(q, s, &to);
 }

@@ -55,6 +55,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "header.h"
 #include "message.h"
 #include "record.h"
 #include "spool_internal.h"
@@ -83,21 +84,29 @@ write_at(int fd, const char *data, size_t len, off_t offset)
 
 /* --- Commit -------------------------------------------------------------- */
 
+/* The start of a file, which goes with the first piece of the body, and then
+ * the rest of that, piece by piece. */
 static bool
-write_content(int fd, const struct message *m, off_t offset)
+write_content(int fd, const struct message *m, struct buf *start)
 {
 	char *piece = xmalloc(PIECE);
 	uint64_t at = 0;
+	off_t offset = 0;
 	ptrdiff_t got;
-	bool ok = write_at(fd, buf_text(&m->header), m->header.len, offset) &&
-	    write_at(fd, "\r\n", 2, offset + (off_t)m->header.len);
+	bool ok;
 
-	offset += (off_t)m->header.len + 2;
-	while (ok && (got = body_read(&m->body, at, piece, PIECE)) != 0) {
-		ok = got > 0 &&
-		    write_at(fd, piece, (size_t)got, offset + (off_t)at);
-		at += ok ? (uint64_t)got : 0;
-	}
+	buf_add(start, buf_text(&m->header), m->header.len);
+	buf_adds(start, "\r\n");
+	do {
+		got = body_read(&m->body, at, piece, PIECE);
+		if (got > 0)
+			buf_add(start, piece, (size_t)got);
+		ok = got >= 0 && write_at(fd, buf_text(start), start->len,
+					  offset);
+		offset += (off_t)start->len;
+		at += got > 0 ? (uint64_t)got : 0;
+		buf_clear(start);
+	} while (ok && got > 0 && at < m->body.size);
 	free(piece);
 	return ok;
 }
@@ -106,16 +115,16 @@ write_content(int fd, const struct message *m, off_t offset)
 static bool
 write_message(int fd, const struct message *m, bool content)
 {
-	struct buf envelope = {0};
+	struct buf start = {0};
 	bool ok;
 
-	record_add(&envelope, m, true);
+	record_add(&start, m, true);
 	errno = EFBIG; /* nobody would read such an envelope again */
-	ok = envelope.len <= RECORD_MAX &&
-	    write_at(fd, envelope.data, envelope.len, 0) &&
-	    (!content || write_content(fd, m, (off_t)envelope.len)) &&
+	ok = start.len <= RECORD_MAX &&
+	    (content ? write_content(fd, m, &start)
+		     : write_at(fd, start.data, start.len, 0)) &&
 	    fsync(fd) == 0;
-	buf_free(&envelope);
+	buf_free(&start);
 	return ok;
 }
 
@@ -131,7 +140,7 @@ static bool
 publish(struct spool *s, const char *id)
 {
 	return renameat(s->incoming, id, s->queue, id) == 0 &&
-	    fsync(s->queue) == 0;
+	    group_sync(&s->commits, s->queue);
 }
 
 /* The message's file in incoming/, locked; its writer removes it unless it is
@@ -199,27 +208,44 @@ spool_commit(struct spool *s, struct message *m)
 
 /* --- Load ---------------------------------------------------------------- */
 
-/* Fills the message from its file. False if it is damaged. */
+/* Header and body, of which the start of the file may have all that there is:
+ * then they are kept in memory. */
 static bool
-read_message(struct message *m, off_t file_size)
+read_content(struct message *m, const struct buf *start, size_t envelope,
+    size_t header, size_t body)
 {
-	uint64_t header = 0, content = 0;
-	size_t envelope = 0;
-	char *text = record_load(m->file, RECORD_MAX, &envelope), *bytes;
-	bool ok = text && record_read(text, m, &header, &content) &&
-	    content >= header + 2 && header < HEADER_MAX &&
-	    (uint64_t)file_size == envelope + content;
+	size_t body_at = envelope + header + 2;
+	char *bytes;
+	bool ok;
 
-	free(text);
-	if (!ok)
-		return false;
+	if (start->len == body_at + body) {
+		buf_add(&m->header, start->data + envelope, header);
+		return body_write(&m->body, start->data + body_at, body);
+	}
 	bytes = xmalloc(header + 1);
 	ok = pread(m->file, bytes, header, (off_t)envelope) ==
 	    (ssize_t)header;
 	buf_add(&m->header, bytes, header);
 	free(bytes);
-	return ok && body_use_file(&m->body, m->file, envelope + header + 2,
-	    content - header - 2);
+	return ok && body_use_file(&m->body, m->file, body_at, body);
+}
+
+/* Fills the message from its file. False if it is damaged. */
+static bool
+read_message(struct message *m, off_t file_size)
+{
+	uint64_t header = 0, content = 0;
+	struct buf start = {0};
+	size_t envelope = 0;
+	char *text = record_load(m->file, RECORD_MAX, &start, &envelope);
+	bool ok = text && record_read(text, m, &header, &content) &&
+	    content >= header + 2 && header < HEADER_MAX &&
+	    (uint64_t)file_size == envelope + content &&
+	    read_content(m, &start, envelope, header, content - header - 2);
+
+	free(text);
+	buf_free(&start);
+	return ok;
 }
 
 enum load_result
@@ -354,12 +380,21 @@ spool_forget_failed(struct spool *s, const char *id)
 	while (unlinkat(s->failed, name, 0) == 0);
 }
 
+/* Ours are, and say so. */
+static bool
+may_be_notice(const struct message *m)
+{
+	return !*m->sender || header_count(buf_text(&m->header), m->header.len,
+				  "Auto-Submitted");
+}
+
 bool
 spool_complete(struct spool *s, struct message *m)
 {
 	if (!spool_mark(m))
 		return false;
-	spool_forget_failed(s, m->id);
+	if (may_be_notice(m))
+		spool_forget_failed(s, m->id);
 	return unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
 }
 

@@ -127,4 +127,7 @@ long spool_list(struct spool *, spool_found *, void *context);
 /* Whether the disk has room for need more bytes and some to spare. */
 bool spool_has_room(const struct spool *, uint64_t need);
 
+/* Bytes that there is room for; 0 if for no other file. */
+uint64_t spool_room(const struct spool *);
+
 #endif

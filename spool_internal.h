@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include "group_sync.h"
+
 /* What spool.c (the files) and directory.c (the directories) share. */
 
 struct spool {
@@ -11,6 +13,7 @@ struct spool {
 	int directory, incoming, queue, failed; /* descriptors */
 	int lock;                               /* -1: not ours */
 	uid_t owner;                            /* of the queue */
+	struct group_sync commits;              /* syncs of queue/ */
 };
 
 #endif

@@ -247,10 +247,10 @@ stored_keep(struct queue *q, struct submission *s, struct verdict *v)
 {
 	v->kept = true;
 	v->outcome = v->outcome == NEVER ? LATER : v->outcome;
-	if (count(s->message, WAITING, WAITING) == s->message->recipient_count)
-		plan_and_free(q, s, 0); /* nothing was said of it */
-	else
+	if (count(s->message, WAITING, WAITING) != s->message->recipient_count)
 		conclude(q, s);
+	else if (!backlog_hand_over(q, s)) /* nothing was said of it */
+		plan_and_free(q, s, 0);
 }
 
 void

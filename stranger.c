@@ -59,7 +59,8 @@ read_text(struct message *m, int fd, uint64_t size)
 	static const char start[] = "smarthost 1\nid ";
 	uint64_t header, content;
 	size_t len = 0, id = sizeof(start) - 1;
-	char *text = record_load(fd, DROP_ENVELOPE_MAX, &len);
+	struct buf read = {0};
+	char *text = record_load(fd, DROP_ENVELOPE_MAX, &read, &len);
 	bool ok = text && len > id + QUEUE_ID_SIZE &&
 	    strncmp(text, start, id) == 0;
 
@@ -69,6 +70,7 @@ read_text(struct message *m, int fd, uint64_t size)
 		    content == size - len;
 	}
 	free(text);
+	buf_free(&read);
 	return ok ? len : 0;
 }
 

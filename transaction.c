@@ -56,7 +56,7 @@ put_command(const struct transaction *t, size_t command)
 	default:
 		buf_adds(&line, "DATA");
 	}
-	chat_command(t->chat, "%s", line.data);
+	chat_secret(t->chat, line.data, line.data);
 	buf_free(&line);
 }
 

@@ -371,7 +371,7 @@ skip_time(struct house *h, int64_t ms)
 	atomic_fetch_add(&skipped, ms);
 	pthread_cond_signal(&q->tick);
 	for (struct submission *s = q->newest; s; s = s->older)
-		pthread_cond_signal(&s->answered);
+		pthread_cond_broadcast(s->answered);
 	unlock(h);
 }
 

@@ -1519,7 +1519,7 @@ a_commit_that_fails_leaves_nothing(void **state)
 			hook.error = errors[i];
 			ok = spool_commit(spool, m);
 			if (ok) {
-				assert_true(number > 6);
+				assert_true(number > 4);
 				hook_reset();
 				assert_true(spool_remove(spool, m));
 				message_free(m);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef GROUP_SYNC_H
+#define GROUP_SYNC_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/*
+ * One fsync() for everybody who waits for it at the same time. A sync serves
+ * only those who asked before it began; who asks while one is under way waits
+ * for the next.
+ */
+struct group_sync {
+	pthread_mutex_t lock;
+	pthread_cond_t ended[2];     /* of the even syncs, of the odd ones */
+	struct sync_waiter *waiting; /* for a sync that has not begun */
+	unsigned number;             /* of that sync */
+	bool busy;                   /* one is under way */
+};
+
+void group_sync_init(struct group_sync *);
+void group_sync_destroy(struct group_sync *);
+
+/* Returns when a sync of that descriptor, the same for all callers, has ended
+ * that began behind this call. False with errno set if it failed, for everybody
+ * whom it was to serve. */
+bool group_sync(struct group_sync *, int fd);
+
+#endif
