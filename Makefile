@@ -141,12 +141,19 @@ demo:
 	@$(MAKE) all
 	@bash tests/demo.sh
 
-# Some of relay queue drain cpu start outage big idle, or all of them.
+# Some of relay queue drain cpu start outage big idle secure trips sendmail
+# oneshot, or all of them.
 BENCH =
+$(BUILD)/tlssink: tests/bench/tlssink.c $(BUILD)/flags
+	@echo '  LINK  $@'
+	$(V)$(COMPILE) -Wno-conversion -o $@ $< -lssl -lcrypto
+
 bench: $(BIN)
 	@sh tests/setup.sh check
-	@$(MAKE) static
-	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) tests/bench/bench.py $(BENCH)
+	@$(MAKE) static $(BUILD)/tlssink
+	@SMARTHOST_BIN='$(abspath $(BIN))' \
+	    BENCH_TLSSINK='$(abspath $(BUILD)/tlssink)' \
+	    $(PYTHON) tests/bench/bench.py $(BENCH)
 
 # BearSSL and inih come from Debian, where they are built for glibc: fortify.c
 # has the three names of glibc's that they ask for. Their tables for unwinding,

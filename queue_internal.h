@@ -31,6 +31,7 @@ struct spool;
  *     stored.c    what becomes of a stored message after an attempt
  *     owed.c      the notices about what was refused
  *     backlog.c   the clock: what is stored, and when it is due
+ *     found.c     how it is found
  *     parking.c   who of it can be put in line
  *     succession.c  the queue that a reload puts in the place of this one
  */
@@ -174,7 +175,7 @@ enum health_change line_learn(struct queue *, struct submission *,
  * one may be. */
 void line_end_probe(struct queue *, struct submission *);
 
-/* --- backlog.c ----------------------------------------------------------- */
+/* --- backlog.c and found.c ------------------------------------------------ */
 
 /* Starts the clock: a thread that finds what is stored and puts it in line
  * when it is due. False when the system gives no thread. */
@@ -195,6 +196,10 @@ struct found {
 	time_t next_try;
 };
 bool backlog_add_found(struct queue *, const struct found *, size_t count);
+
+/* Looks for everything that is stored; what else is there is reported the
+ * first time. False if that is not possible now. */
+bool backlog_search(struct queue *, bool first);
 
 /* The same for one that somebody else has put into queue/. */
 void backlog_notice(struct queue *, const char *id);

@@ -11,7 +11,7 @@ set -eu
 build="ca-certificates gcc make libc6-dev libbearssl-dev libinih-dev"
 static="$build binutils musl-tools"
 check="$static clang curl iproute2 libcmocka-dev
-libclang-rt-dev libnet-ssleay-perl libsasl2-modules msmtp openssl postfix procps
+libclang-rt-dev libnet-ssleay-perl libsasl2-modules libssl-dev msmtp openssl postfix procps
 mandoc python3-aiosmtpd python3-pytest python3-pytest-timeout sasl2-bin strace swaks systemd"
 
 case ${1-} in

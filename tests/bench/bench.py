@@ -2,13 +2,15 @@
 """Measures smarthost against its floors, beside Postfix on the same machine.
 
     bench.py [NAME...]       all of them, or those: relay queue drain cpu
-                             start outage big idle
+                             start outage big idle secure trips
+                             sendmail oneshot
 
 Prints a table and writes it to BENCH.md. Exits 1 if a floor is missed.
 Seconds depend on the machine and on who else uses it: where there is a peer,
 both are measured in turn, several times, and what counts is the median of the
 ratios. Client and relay are smtp-source and smtp-sink of Postfix's package, without
-TLS, the logs of both in files.
+TLS, the logs of both in files; where TLS or round trips are measured the relay
+is tlssink.c.
 
 SMARTHOST_BIN  the program (default: the one in the tree)
 BENCH_ROUNDS   how often what has a peer is measured (5)
@@ -29,6 +31,8 @@ import footprint  # noqa: E402
 import long_queue  # noqa: E402
 import machine  # noqa: E402
 import rates  # noqa: E402
+import submit  # noqa: E402
+import upstream  # noqa: E402
 from figure import as_markdown, as_text  # noqa: E402
 from harness import BIN, ROOT  # noqa: E402
 from run import DIRECTORY, ROUNDS  # noqa: E402
@@ -42,6 +46,10 @@ MEASUREMENTS = {
     "outage": long_queue.outage,
     "big": footprint.big,
     "idle": footprint.idle,
+    "secure": upstream.secure,
+    "trips": upstream.trips,
+    "sendmail": submit.sendmail,
+    "oneshot": submit.oneshot,
 }
 REPORT = pathlib.Path(os.environ.get("BENCH_REPORT") or ROOT / "BENCH.md")
 

@@ -49,6 +49,7 @@ retry unix - - n - - error
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 tlsmgr unix - - n 1000? 1 tlsmgr
+tlsproxy unix - - n - 0 tlsproxy
 postlog unix-dgram n - n - 1 postlogd
 127.0.0.1:{port} inet n - n - - smtpd
 """
@@ -58,7 +59,7 @@ class Postfix:
     """An instance below place, for the length of a with block; stop() and
     start() inside it as often as wanted."""
 
-    def __init__(self, place, relay, connections=20):
+    def __init__(self, place, relay, connections=20, more=""):
         self.place, self.port = pathlib.Path(place), free_ports(1)[0]
         self.place.mkdir()
         self.place.chmod(0o755)
@@ -67,7 +68,7 @@ class Postfix:
         for name in ("conf", "queue", "data"):
             (self.place / name).mkdir()
         os.chown(self.place / "data", owner.pw_uid, owner.pw_gid)
-        self.connections = connections
+        self.connections, self.more = connections, more
         self.point_to(relay)
         (self.conf / "master.cf").write_text(MASTER_CF.format(port=self.port))
         self.command("postfix", "check")
@@ -77,7 +78,8 @@ class Postfix:
     def point_to(self, relay):
         """Names the relay's port; for an instance that does not run."""
         (self.conf / "main.cf").write_text(MAIN_CF.format(
-            dir=self.place, relay=relay, connections=self.connections))
+            dir=self.place, relay=relay, connections=self.connections) +
+                                           self.more)
 
     def command(self, name, *args):
         return subprocess.run(

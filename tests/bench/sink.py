@@ -28,16 +28,17 @@ def await_port(port, alive=lambda: True):
 
 
 class Sink:
-    """smtp-sink on that port. Its running counters come through a pipe that
-    is looked into now and then, so that counting costs the machine little:
-    a reader that blocks would be woken for every message."""
+    """smtp-sink on that port, or another program that counts as it does. Its
+    running counters come through a pipe that is looked into now and then, so
+    that counting costs the machine little: a reader that blocks would be woken
+    for every message."""
 
-    def __init__(self, port):
+    def __init__(self, port, command=None):
         self.port, self._text = port, b""
         self._sessions = self._messages = 0
         self.process = subprocess.Popen(
-            ["smtp-sink", "-c", "-m", "1000", "-u", "nobody",
-             f"127.0.0.1:{port}", "1024"],
+            command or ["smtp-sink", "-c", "-m", "1000", "-u", "nobody",
+                        f"127.0.0.1:{port}", "1024"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL)
         self._pipe = self.process.stdout.fileno()
