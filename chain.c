@@ -205,9 +205,8 @@ run(struct chain *chain)
 }
 
 static unsigned
-judge(struct chain *chain)
+judge(struct chain *chain, const struct tls_trust *trust)
 {
-	const struct tls_trust *trust = chain->trust;
 	br_x509_decoder_context *decoders;
 	br_x509_trust_anchor *anchors;
 	size_t wanted = 0;
@@ -253,8 +252,14 @@ judge_pinned(struct chain *chain)
 static unsigned
 judge_named(struct chain *chain)
 {
-	unsigned error = judge(chain);
+	unsigned error = judge(chain, chain->trust);
+	size_t candidates = chain->candidates;
 
+	if (error && trust_late(chain->trust) &&
+	    judge(chain, trust_late(chain->trust)) == 0)
+		error = 0;
+	else
+		chain->candidates = candidates;
 	/* BearSSL is content with a common name; RFC 9525 is not. */
 	if (!error &&
 	    !certificate_is_for(&chain->certificates[0], chain->name))

@@ -91,7 +91,8 @@ load_anchors(struct setup *s, const struct upstream *u, struct buf *why)
 
 	if (u->tls_fingerprint)
 		return tls_trust_pin((unsigned char *)u->tls_fingerprint);
-	trust = tls_trust_load(u->tls_ca_file, why);
+	trust = s->hasty ? tls_trust_load_late(u->tls_ca_file, why)
+			 : tls_trust_load(u->tls_ca_file, why);
 	if (trust && u->tls_ca_file && tls_trust_skipped(trust))
 		buf_addf(&s->config.warnings, "tls_ca_file %s: %zu "
 		    "certificates in it or in the system's bundle are broken "

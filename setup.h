@@ -16,6 +16,7 @@ struct setup {
 	struct tls_trust **trusts; /* one an upstream; NULL where unused */
 	struct relay *relays;      /* one an upstream */
 	struct tls_server *tls;    /* of the listener, or NULL */
+	bool hasty;                /* for a connection or two, and one thread */
 };
 
 /* The file that -c, SMARTHOST_CONFIG or the default name; NULL when there is

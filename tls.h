@@ -67,6 +67,11 @@ struct tls_trust;
  * appended to why. The caller frees it with tls_trust_free(). */
 struct tls_trust *tls_trust_load(const char *ca_file, struct buf *why);
 
+/* The same for a process of one thread that makes a connection or two: where
+ * ca_file is enough the system's bundle is not even read, which takes longer
+ * than all the rest. */
+struct tls_trust *tls_trust_load_late(const char *ca_file, struct buf *why);
+
 /* No anchors: exactly the certificate with this SHA-256 is accepted, whoever
  * issued it, for whatever name and time, if its key is one that we can use. */
 enum { TLS_FINGERPRINT_SIZE = 32 };

@@ -187,6 +187,34 @@ tls_trust_load(const char *ca_file, struct buf *why)
 	return trust;
 }
 
+struct tls_trust *
+tls_trust_load_late(const char *ca_file, struct buf *why)
+{
+	const char *named = getenv("SSL_CERT_FILE");
+	struct tls_trust *trust;
+
+	if (!ca_file || (named && *named))
+		return tls_trust_load(ca_file, why);
+	trust = trust_new();
+	trust->late = trust_new();
+	if (load_file(trust, ca_file, "check tls_ca_file", why))
+		return trust;
+	tls_trust_free(trust);
+	return NULL;
+}
+
+const struct tls_trust *
+trust_late(const struct tls_trust *trust)
+{
+	struct tls_trust *late = trust->late;
+	struct buf ignored = {0};
+
+	if (late && !late->count && !late->skipped)
+		load_usual_place(late, &ignored);
+	buf_free(&ignored);
+	return late && late->count ? late : NULL;
+}
+
 void
 tls_trust_free(struct tls_trust *trust)
 {
@@ -197,6 +225,7 @@ tls_trust_free(struct tls_trust *trust)
 	free(trust->anchors);
 	tls_keypair_free(trust->keypair);
 	tls_session_free(trust->session);
+	tls_trust_free(trust->late);
 	free(trust);
 }
 

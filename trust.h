@@ -25,6 +25,12 @@ struct tls_trust {
 	unsigned char pin[TLS_FINGERPRINT_SIZE];
 	struct tls_keypair *keypair; /* or NULL */
 	struct tls_session *session;
+	struct tls_trust *late; /* for the system's anchors, which are read
+	                         * when the others do not do; or NULL */
 };
+
+/* The system's anchors where they are read late, and that is now; NULL if there
+ * are none but those that trust has. */
+const struct tls_trust *trust_late(const struct tls_trust *);
 
 #endif

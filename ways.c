@@ -214,6 +214,7 @@ prepare(struct job *j, struct buf *why)
 		return true;
 	open_log(j);
 	setup_forbid_core_files();
+	j->setup.hasty = true;
 	j->prepared = setup_prepare(&j->setup, why);
 	if (j->prepared)
 		setup_relays(&j->setup, -1, j->options.verbose);

@@ -364,3 +364,31 @@ def test_credentials_without_tls(tls_setting, allowed, relay, sections,
         "tls_name": "relay.test"}}))
     assert result.status == (0 if allowed else TEMPORARY), result.text
     assert bool(one.sessions[0].said("AUTH ")) == allowed
+
+
+def in_its_own_system(bundle):
+    """What runs a command where that file is the system's bundle."""
+    there = "/etc/ssl/certs/ca-certificates.crt"
+    wrapper = ["unshare", "-m", "sh", "-c",
+               f'mount --bind {bundle} {there} && exec "$@"', "sh"]
+    done = subprocess.run([*wrapper, "cmp", bundle, there], check=False,
+                          stderr=subprocess.DEVNULL)
+    if done.returncode:
+        pytest.skip("needs a mount namespace, and that file")
+    return wrapper
+
+
+def test_system_bundle_beside_tls_ca_file(relay, certs, sections, place):
+    """A command that sends one message reads the system's bundle only when it
+    has to: it counts all the same."""
+    one = relay(tls=server_context(certs.pem("good")), mechanisms=("PLAIN",))
+    config = harness.write_config(
+        place / "conf",
+        sections(one, {"upstream": {"tls_ca_file": certs.stranger}}))
+    for bundle, status in ((certs.ca, 0), (certs.stranger, TEMPORARY)):
+        done = subprocess.run(
+            [*in_its_own_system(bundle), harness.BIN, "sendmail", "-C",
+             config, "b@example.test"], input=message(), check=False,
+            env=harness.environment(), stderr=subprocess.PIPE)
+        assert done.returncode == status, done.stderr
+    assert one.copies() == 1

@@ -20,6 +20,7 @@
 #include "buf.h"
 #include "certificate.h"
 #include "tls.h"
+#include "trust.h"
 
 /* ---- a little DER writer ---- */
 
@@ -579,6 +580,45 @@ test_useless_files_are_refused(void **state)
 	buf_free(&result);
 }
 
+/* The system's bundle is another file than the one of tls_ca_file, and is not
+ * read before somebody asks. Whoever names one by SSL_CERT_FILE means it. */
+static void
+test_system_anchors_may_come_late(void **state)
+{
+	char *path = xasprintf("%s/own", directory);
+	struct buf pem = {0}, why = {0};
+	struct tls_trust *trust;
+	FILE *file = fopen(path, "w");
+
+	(void)state;
+	assert_non_null(file);
+	put_pem(&pem, bake((struct recipe){0}), "\n");
+	fwrite(pem.data, 1, pem.len, file);
+	fclose(file);
+	unsetenv("SSL_CERT_FILE");
+	trust = tls_trust_load_late(path, &why);
+	assert_int_equal(tls_trust_anchors(trust), 1);
+	assert_non_null(trust->late);
+	assert_int_equal(trust->late->count, 0);
+	if (access("/etc/ssl/certs/ca-certificates.crt", R_OK) == 0) {
+		assert_ptr_equal(trust_late(trust), trust->late);
+		assert_true(trust->late->count > 1);
+	}
+	tls_trust_free(trust);
+	setenv("SSL_CERT_FILE", path, 1);
+	trust = tls_trust_load_late(path, &why);
+	assert_int_equal(tls_trust_anchors(trust), 2);
+	assert_null(trust_late(trust));
+	tls_trust_free(trust);
+	unlink(path);
+	unsetenv("SSL_CERT_FILE");
+	assert_null(tls_trust_load_late(path, &why));
+	assert_holds(&why, "tls_ca_file");
+	buf_free(&pem);
+	buf_free(&why);
+	free(path);
+}
+
 /* ---- connections ---- */
 
 struct pair {
@@ -823,6 +863,7 @@ main(void)
 		cmocka_unit_test(test_anchors_of_both_files_count),
 		cmocka_unit_test(test_bad_anchors_are_skipped),
 		cmocka_unit_test(test_useless_files_are_refused),
+		cmocka_unit_test(test_system_anchors_may_come_late),
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_no_sni_for_addresses),
 		cmocka_unit_test(test_plain_text),
