@@ -182,6 +182,18 @@ read_id(struct message *m)
 		memcpy(m->id, start + sizeof(before) - 1, QUEUE_ID_SIZE);
 }
 
+/* A file of queue/ that has lost its name may be another message's by now; what
+ * was read before that was its own. */
+static bool
+has_name(const struct entry *e, const struct catalog *c)
+{
+	struct stat named;
+
+	return fstatat(c->directory, e->name, &named, AT_SYMLINK_NOFOLLOW) ==
+	    0 && named.st_ino == e->file.st_ino &&
+	    named.st_dev == e->file.st_dev;
+}
+
 /* Without the message's lock: to look at, never to change. */
 static enum load_result
 look(struct entry *e, const struct catalog *c)
@@ -200,6 +212,8 @@ look(struct entry *e, const struct catalog *c)
 	}
 	if (result == LOADED && !is_named_well(e))
 		result = LOAD_DAMAGED;
+	if (!has_name(e, c))
+		result = LOAD_GONE;
 	if (result != LOADED)
 		entry_close(e);
 	return result;

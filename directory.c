@@ -54,6 +54,8 @@ spool_close(struct spool *s)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	spares_remove(&s->spares);
+	pthread_mutex_destroy(&s->spares.lock);
 	group_sync_destroy(&s->commits);
 	free(s->path);
 	free(s);
@@ -67,6 +69,7 @@ spool_open(const char *directory, struct buf *why)
 
 	s->path = xstrdup(directory);
 	group_sync_init(&s->commits);
+	spares_init(&s->spares, &s->commits);
 	s->incoming = s->queue = s->failed = s->lock = -1;
 	s->directory = open_directory(AT_FDCWD, directory);
 	if (s->directory >= 0)
@@ -79,6 +82,8 @@ spool_open(const char *directory, struct buf *why)
 	    can_write(s, "queue") && can_write(s, "failed") && can_lock(s) &&
 	    fstat(s->queue, &queue) == 0) {
 		s->owner = queue.st_uid;
+		s->spares.incoming = s->incoming;
+		s->spares.queue = s->queue;
 		return s;
 	}
 	buf_addf(why, "cannot use the spool %s: %s; make it, owned by the "

@@ -47,6 +47,8 @@ lead(struct group_sync *g, int fd)
 	error = fsync(fd) == 0 ? 0 : errno;
 	pthread_mutex_lock(&g->lock);
 	g->busy = false;
+	g->ended_before = number + 1;
+	g->failed |= error != 0;
 	for (; served; served = served->next) {
 		served->error = error;
 		served->served = true;
@@ -75,4 +77,37 @@ group_sync(struct group_sync *g, int fd)
 	pthread_mutex_unlock(&g->lock);
 	errno = me.error;
 	return me.error == 0;
+}
+
+bool
+group_sync_is_busy(struct group_sync *g)
+{
+	bool busy;
+
+	pthread_mutex_lock(&g->lock);
+	busy = g->busy || g->waiting;
+	pthread_mutex_unlock(&g->lock);
+	return busy;
+}
+
+unsigned
+group_sync_next(struct group_sync *g)
+{
+	unsigned number;
+
+	pthread_mutex_lock(&g->lock);
+	number = g->number;
+	pthread_mutex_unlock(&g->lock);
+	return number;
+}
+
+bool
+group_sync_is_done(struct group_sync *g, unsigned number)
+{
+	bool done;
+
+	pthread_mutex_lock(&g->lock);
+	done = !g->failed && (int)(g->ended_before - number) > 0;
+	pthread_mutex_unlock(&g->lock);
+	return done;
 }

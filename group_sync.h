@@ -15,7 +15,9 @@ struct group_sync {
 	pthread_cond_t ended[2];     /* of the even syncs, of the odd ones */
 	struct sync_waiter *waiting; /* for a sync that has not begun */
 	unsigned number;             /* of that sync */
+	unsigned ended_before;       /* what has a smaller number has ended */
 	bool busy;                   /* one is under way */
+	bool failed;                 /* once was enough */
 };
 
 void group_sync_init(struct group_sync *);
@@ -25,5 +27,13 @@ void group_sync_destroy(struct group_sync *);
  * that began behind this call. False with errno set if it failed, for everybody
  * whom it was to serve. */
 bool group_sync(struct group_sync *, int fd);
+
+/* Whether somebody waits for one. */
+bool group_sync_is_busy(struct group_sync *);
+
+/* The number of the next sync that will begin, and whether the one with that
+ * number has ended well; never again, when one has failed. */
+unsigned group_sync_next(struct group_sync *);
+bool group_sync_is_done(struct group_sync *, unsigned number);
 
 #endif

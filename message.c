@@ -61,11 +61,17 @@ message_new(struct body_budget *budget, uint64_t limit)
 	return m;
 }
 
+const char *
+message_name(const struct message *m)
+{
+	return *m->old_name ? m->old_name : m->id;
+}
+
 void
 message_drop_file(struct message *m)
 {
 	if (m->incoming >= 0)
-		unlinkat(m->incoming, m->id, 0);
+		unlinkat(m->incoming, message_name(m), 0);
 	if (m->file >= 0)
 		close(m->file);
 	m->file = m->incoming = -1;

@@ -77,6 +77,9 @@ struct message {
 	int file;               /* its file in the spool, locked; or -1 */
 	int incoming;           /* the directory, while that is not mail yet;
 	                         * or -1 */
+	char old_name[QUEUE_ID_SIZE]; /* its name there, if it has been another
+	                         * message's and has so many bytes; or "" */
+	off_t old_size;
 	bool direct_only;       /* it cannot be kept: at once, or not at all */
 
 	/* While it is being read: */
@@ -102,6 +105,9 @@ void queue_id_numbers(const char *id, uint64_t numbers[2]);
 /* Never fails. The caller frees with message_free(). budget may be NULL. */
 struct message *message_new(struct body_budget *, uint64_t limit);
 void message_free(struct message *);
+
+/* The name of its file while that is in incoming/. */
+const char *message_name(const struct message *);
 
 /* Gives up the file in the spool, and removes it if it was not mail yet. */
 void message_drop_file(struct message *);

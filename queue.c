@@ -362,6 +362,14 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 void
 queue_courier_left(struct queue *q)
 {
+	bool others = false;
+
+	pthread_mutex_lock(&q->lock);
+	for (size_t i = 0; i < q->config->upstream_count; i++)
+		others |= q->lines[i].couriers > 0;
+	pthread_mutex_unlock(&q->lock);
+	if (!others && q->spool)
+		spool_rest(q->spool);
 	pthread_mutex_lock(&q->lock);
 	q->present--;
 	pthread_cond_signal(&q->left);

@@ -3,7 +3,8 @@
  * The spool. A directory with
  *
  *     lock        held (flock) by the daemon for life
- *     incoming/   being written; not mail yet, removed when its writer is gone
+ *     incoming/   being written; not mail yet, removed when its writer is gone;
+ *                 and spare files, see spare.h
  *     queue/      mail: a file is here completely or not at all
  *     failed/     what was not delivered to everybody, under the ID of the
  *                 notice about it until that is delivered; and what is
@@ -42,7 +43,7 @@
  *     fsync queue/                  mail; from here on we may say yes
  *     relay says 250                mail that will be sent twice
  *     mark in place, fdatasync      a done message, removed at the next look
- *     unlink                        nothing
+ *     unlink, or move to incoming/  nothing, or a leftover
  */
 #include "spool.h"
 
@@ -116,13 +117,16 @@ static bool
 write_message(int fd, const struct message *m, bool content)
 {
 	struct buf start = {0};
+	off_t size;
 	bool ok;
 
 	record_add(&start, m, true);
+	size = (off_t)(start.len + message_size(m));
 	errno = EFBIG; /* nobody would read such an envelope again */
 	ok = start.len <= RECORD_MAX &&
 	    (content ? write_content(fd, m, &start)
 		     : write_at(fd, start.data, start.len, 0)) &&
+	    (m->old_size <= size || ftruncate(fd, size) == 0) &&
 	    fsync(fd) == 0;
 	buf_free(&start);
 	return ok;
@@ -137,9 +141,9 @@ spool_write(int fd, const struct message *m)
 /* A fsync that failed is never tried again: the kernel may have forgotten
  * what it could not write. */
 static bool
-publish(struct spool *s, const char *id)
+publish(struct spool *s, const struct message *m)
 {
-	return renameat(s->incoming, id, s->queue, id) == 0 &&
+	return renameat(s->incoming, message_name(m), s->queue, m->id) == 0 &&
 	    group_sync(&s->commits, s->queue);
 }
 
@@ -191,8 +195,9 @@ spool_commit(struct spool *s, struct message *m)
 {
 	bool begun = m->file >= 0;
 
-	if ((begun || create(s, m)) && write_message(m->file, m, !begun) &&
-	    publish(s, m->id)) {
+	if ((begun || spares_take(&s->spares, m) || create(s, m)) &&
+	    write_message(m->file, m, !begun) &&
+	    publish(s, m)) {
 		m->incoming = -1;
 		return true;
 	}
@@ -395,7 +400,14 @@ spool_complete(struct spool *s, struct message *m)
 		return false;
 	if (may_be_notice(m))
 		spool_forget_failed(s, m->id);
-	return unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
+	return spares_keep(&s->spares, m) ||
+	    unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
+}
+
+void
+spool_rest(struct spool *s)
+{
+	spares_remove(&s->spares);
 }
 
 bool

@@ -99,6 +99,9 @@ bool spool_remove(struct spool *, struct message *);
  * failed/ because of it goes first. */
 bool spool_complete(struct spool *, struct message *);
 
+/* There is nothing to do for a while: gives up what is only kept for speed. */
+void spool_rest(struct spool *);
+
 /* Removes what is in failed/ because of the notice with this ID, if anything
  * is. */
 void spool_forget_failed(struct spool *, const char *id);

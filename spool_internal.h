@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "group_sync.h"
+#include "spare.h"
 
 /* What spool.c (the files) and directory.c (the directories) share. */
 
@@ -14,6 +15,7 @@ struct spool {
 	int lock;                               /* -1: not ours */
 	uid_t owner;                            /* of the queue */
 	struct group_sync commits;              /* syncs of queue/ */
+	struct spares spares;
 };
 
 #endif
