@@ -6,7 +6,7 @@ import subprocess
 
 from figure import Figure, at_least, at_most, spread
 from postfix_relay import Postfix
-from run import ROUNDS, rate, ratio, workplace_and_sink
+from run import ROUNDS, Clock, clocks_note, rate, ratio, workplace_and_sink
 from sink import send
 from smarthost import Smarthost
 
@@ -16,8 +16,9 @@ TRACED = 100
 
 
 def compare(settings, count):
-    """Rates of nothing, smarthost with those settings, and Postfix."""
-    bare, ours, theirs = [], [], []
+    """Rates of nothing, smarthost with those settings, and Postfix; and the
+    processor times of the last two."""
+    bare, ours, theirs, times = [], [], [], ([], [])
     with workplace_and_sink() as (place, sink), \
             Smarthost(place / "ours", sink.port, settings) as daemon, \
             Postfix(place / "theirs", sink.port) as postfix:
@@ -25,15 +26,17 @@ def compare(settings, count):
             rate(port, sink, WARM_UP)
         for _ in range(ROUNDS):
             bare.append(rate(sink.port, sink, BARE))
-            ours.append(rate(daemon.port, sink, count))
-            theirs.append(rate(postfix.port, sink, SLOW))
-    return bare, ours, theirs
+            with Clock(daemon, count, times[0]):
+                ours.append(rate(daemon.port, sink, count))
+            with Clock(postfix, SLOW, times[1]):
+                theirs.append(rate(postfix.port, sink, SLOW))
+    return bare, ours, theirs, times
 
 
-def rates_note(bare, ours, theirs):
+def rates_note(bare, ours, theirs, times):
     return (f"messages a second, median (lowest-highest) of {ROUNDS}: no "
             f"relay {spread(bare)}, smarthost {spread(ours)}, Postfix "
-            f"{spread(theirs)}")
+            f"{spread(theirs)}{clocks_note(*times)}")
 
 
 def relay():
@@ -42,7 +45,7 @@ def relay():
     the arrival at the relay. Not compared is the promise: Postfix has each
     message on disk before it answers; smarthost answers what the relay did."""
     found = compare({}, FAST)
-    bare, ours, theirs = found
+    bare, ours, theirs, _ = found
     return [
         at_least("relay rate, direct", 10, ratio(ours, theirs),
                  " x Postfix", "Postfix", rates_note(*found)),
