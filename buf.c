@@ -113,16 +113,21 @@ __attribute__((format(printf, 2, 0))) static void
 buf_addv(struct buf *b, const char *format, va_list args)
 {
 	va_list again;
+	size_t room;
 	int len;
 
+	buf_reserve(b, 100); /* most are shorter, and are printed once */
+	room = b->size - b->len;
 	va_copy(again, args);
-	len = vsnprintf(NULL, 0, format, again);
+	len = vsnprintf(b->data + b->len, room, format, again);
 	va_end(again);
-	if (len < 0)
-		return;
-	buf_reserve(b, (size_t)len);
-	vsnprintf(b->data + b->len, (size_t)len + 1, format, args);
-	b->len += (size_t)len;
+	if (len >= 0 && (size_t)len >= room) {
+		buf_reserve(b, (size_t)len);
+		len = vsnprintf(b->data + b->len, (size_t)len + 1, format,
+		    args);
+	}
+	b->len += len > 0 ? (size_t)len : 0;
+	b->data[b->len] = '\0';
 }
 
 void
@@ -152,8 +157,10 @@ buf_add_printable(struct buf *b, const char *s, size_t len, size_t max)
 {
 	if (len > max)
 		len = max;
-	for (size_t i = 0; i < len; i++)
-		buf_addc(b, s[i] >= ' ' && s[i] <= '~' ? s[i] : '?');
+	buf_add(b, s, len);
+	for (char *c = b->data + b->len - len; len--; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 }
 
 const char *

@@ -116,7 +116,9 @@ add_pair(struct buf *line, const char *key, const char *value)
 		add_quoted(line, value);
 		return;
 	}
-	buf_addf(line, "%s%s=", line->len ? " " : "", key);
+	buf_adds(line, line->len ? " " : "");
+	buf_adds(line, key);
+	buf_addc(line, '=');
 	if (is_bare_word(value) && strlen(value) <= VALUE_MAX)
 		buf_adds(line, value);
 	else

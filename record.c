@@ -26,16 +26,24 @@ static const char notify_digits[] = "0123456789abcdef"; /* sums of NOTIFY_ */
 static void
 add_recipient(struct buf *out, const struct recipient *r, bool fresh)
 {
-	struct buf reply = {0};
+	char blanks[REPLY_WIDTH];
+	size_t start;
 
+	buf_addf(out, "recipient %c %03d ",
+	    state_letters[fresh ? WAITING : r->outcome], fresh ? 0 : r->code);
+	start = out->len;
 	if (!fresh && r->reply)
-		buf_add_printable(&reply, r->reply, strlen(r->reply),
+		buf_add_printable(out, r->reply, strlen(r->reply),
 		    REPLY_WIDTH);
-	buf_addf(out, "recipient %c %03d %-*s %c %s %s\n",
-	    state_letters[fresh ? WAITING : r->outcome], fresh ? 0 : r->code,
-	    REPLY_WIDTH, buf_text(&reply), notify_digits[r->notify],
-	    r->original ? r->original : "-", r->address);
-	buf_free(&reply);
+	memset(blanks, ' ', sizeof(blanks));
+	buf_add(out, blanks, REPLY_WIDTH - (out->len - start));
+	buf_addc(out, ' ');
+	buf_addc(out, notify_digits[r->notify]);
+	buf_addc(out, ' ');
+	buf_adds(out, r->original ? r->original : "-");
+	buf_addc(out, ' ');
+	buf_adds(out, r->address);
+	buf_addc(out, '\n');
 }
 
 /* An ENVID that is a hyphen is written in the other way that it has. */
