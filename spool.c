@@ -199,6 +199,8 @@ spool_commit(struct spool *s, struct message *m)
 	    write_message(m->file, m, !begun) &&
 	    publish(s, m)) {
 		m->incoming = -1;
+		*m->old_name = '\0';
+		m->old_size = 0;
 		return true;
 	}
 	if (m->file >= 0) {
