@@ -100,13 +100,16 @@ take_place(struct guest *g)
 	return taken;
 }
 
+/* Whoever begins with TLS would not understand. */
 static void
-turn_away(int fd)
+turn_away(int fd, bool tls_first)
 {
 	static const char text[] =
 	    "421 4.7.0 Too many connections, try again later\r\n";
 
-	(void)!send(fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!tls_first)
+		(void)!send(fd, text, sizeof(text) - 1,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
 }
 
@@ -127,16 +130,16 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer,
 
 	g->listener = l;
 	g->generation = generation_enter(l->generations);
+	g->client.tls_first = begins_with_tls(l, listening);
 	identify(g, fd, peer);
 	if (!take_place(g)) {
-		turn_away(fd);
+		turn_away(fd, g->client.tls_first);
 		generation_leave(l->generations, g->generation);
 		free(g);
 		return;
 	}
 	g->client.controls = listening == l->control.fd;
 	g->client.tls = g->client.local ? NULL : g->generation->setup.tls;
-	g->client.tls_first = begins_with_tls(l, listening);
 	g->conn = conn_new(fd, l->fds[l->count].fd);
 	if (thread_start(run_session, g))
 		return;

@@ -190,9 +190,10 @@ reload_start(struct reloader *r)
 	pthread_mutex_init(&r->lock, NULL);
 	thread_cond_init(&r->ended);
 	r->running = true;
-	if (!thread_start(run_reloader, r))
-		r->running = false;
-	return r->running;
+	if (thread_start(run_reloader, r))
+		return true;
+	r->running = false;
+	return false;
 }
 
 bool

@@ -5,6 +5,7 @@ must not survive STARTTLS, and certificates that are renewed in their place."""
 import email.message
 import os
 import re
+import signal
 import smtplib
 import socket
 import ssl
@@ -16,6 +17,7 @@ import pytest
 import harness
 from harness import CONFIG
 from test_clients import BODY, TEXT, run
+from test_service import handed_over
 
 SUITES = r"TLSv1\.2 ECDHE-(RSA|ECDSA)-(AES|CHACHA)"
 
@@ -355,7 +357,7 @@ def test_stop(daemon, secured):
     """The goodbye is under TLS too."""
     client = secured(daemon)
     client.ehlo()
-    daemon.signal(15)
+    daemon.signal(signal.SIGTERM)
     assert client.expect(421).text.startswith("4.3.2")
     assert client.line() == b""
     client.close()
@@ -435,6 +437,26 @@ def test_sendmail_needs_no_key(place, certs):
     assert result.status == 0, result.text
 
 
+def test_socket_of_the_service_manager(start, sections, relay, certs, place):
+    """One that is at a tls_address begins with TLS."""
+    pem = place / "own.pem"
+    pem.write_bytes(certs.pem("good").read_bytes())
+    pem.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as first, \
+            socket.create_server(("127.0.0.1", 0)) as plain, \
+            handed_over(plain, first) as how:
+        names = ["127.0.0.1:%d" % each.getsockname()[1]
+                 for each in (first, plain)]
+        daemon = start(sections(relay(), {"listen": {
+            "tls_address": names[0], "address": names[1],
+            "tls_cert": pem}}), **how)
+    assert len(daemon.addresses) == 2
+    start_tls(daemon, trusting(certs)).close()
+    client = connect_tls(daemon, trusting(certs))
+    client.expect(220)
+    client.close()
+
+
 # --- Renewal --------------------------------------------------------------
 
 
@@ -498,6 +520,36 @@ def test_renewed_by_certbot(show, certs, place):
                      daemon.events("message"))
     swap(place, "tls.key", "archive2/tls.key")
     harness.wait_for(lambda: is_shown(daemon, certs, "ecdsa"))
+
+
+def test_reload(show, certs, place):
+    """SIGHUP takes another file; one that cannot be used changes nothing."""
+    daemon = show()
+    text = daemon.config.read_text()
+    for name, good in (("ecdsa.pem", True), ("nowhere.pem", False)):
+        if good:
+            (place / name).write_bytes(certs.pem("ecdsa").read_bytes())
+        daemon.config.write_text(text.replace("own.pem", name))
+        daemon.signal(signal.SIGHUP)
+        if good:
+            daemon.wait_event("reloaded")
+        else:
+            line = daemon.wait_event("message", level="error")["text"]
+            assert re.search("old configuration stays.*nowhere.pem", line)
+        assert is_shown(daemon, certs, "ecdsa")
+
+
+def test_too_many_clients(show, certs):
+    """Whoever begins with TLS is closed without a word in the clear."""
+    daemon = show(listen={"max_clients": 3})
+    first = connect_tls(daemon, trusting(certs))
+    first.expect(220)
+    with socket.create_connection(daemon.addresses[1]) as sock:
+        sock.settimeout(harness.WAIT)
+        assert sock.recv(100) == b""
+    with daemon.connect() as client:
+        assert client.greeting.code == 421
+    first.close()
 
 
 @pytest.mark.parametrize("fault", ["gone", "empty", "other key"])
