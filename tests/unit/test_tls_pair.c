@@ -20,6 +20,7 @@
 #include "buf.h"
 #include "tls.h"
 #include "tls_session.h"
+#include "trust.h"
 
 /* Self-signed, EC P-256, for relay.test, *.relay.test and 127.0.0.1. Its dates
  * do not matter to a pin. */
@@ -402,6 +403,39 @@ test_session(void **state)
 	tls_session_free(NULL);
 }
 
+/* The one that was offered is given up when the connection fails, and only
+ * then. */
+static void
+test_session_that_fails(void **state)
+{
+	br_ssl_session_parameters one = {.session_id_len = 32,
+		.session_id = "one", .version = BR_TLS12,
+		.cipher_suite = BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256};
+	br_ssl_session_parameters got;
+	struct pair p;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		start(&p);
+		tls_free(p.client.tls);
+		tls_session_put(p.trust->session, "relay.test", &one);
+		p.client.tls = tls_client_new(p.trust, "relay.test");
+		pump(&p.client);
+		if (i)
+			hang_up(&p.server);
+		for (int j = 0; j < 20; j++) {
+			pump(&p.client);
+			pump(&p.server);
+		}
+		assert_true(p.client.state & (i ? TLS_FAILED : TLS_READY));
+		tls_free(p.client.tls);
+		p.client.tls = NULL;
+		assert_int_equal(tls_session_get(p.trust->session,
+		    "relay.test", &got), !i);
+		stop(&p);
+	}
+}
+
 int
 main(void)
 {
@@ -414,6 +448,7 @@ main(void)
 		cmocka_unit_test(test_both_ways_at_once),
 		cmocka_unit_test(test_other_certificate),
 		cmocka_unit_test(test_session),
+		cmocka_unit_test(test_session_that_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
