@@ -35,11 +35,12 @@ repair_add_mime(struct message *m)
 	bool broken = m->text.broken || (m->is_read && m->text.held_len);
 
 	if ((m->is_read && !m->text.beyond) || !m->in_body ||
-	    has_field(m, "MIME-Version", "") || has_field(m, "Content-Type", ""))
+	    has_field(m, "MIME-Version", ""))
 		return;
-	buf_addf(&m->header, "MIME-Version: 1.0\r\n"
-	    "Content-Type: text/plain; charset=%s\r\n",
-	    broken ? "unknown-8bit" : "utf-8");
+	buf_adds(&m->header, "MIME-Version: 1.0\r\n");
+	if (!has_field(m, "Content-Type", ""))
+		buf_addf(&m->header, "Content-Type: text/plain; charset=%s\r\n",
+		    broken ? "unknown-8bit" : "utf-8");
 	if (!has_field(m, "Content-Transfer-Encoding", ""))
 		buf_adds(&m->header, "Content-Transfer-Encoding: 8bit\r\n");
 	m->repairs |= REPAIR_MIME;

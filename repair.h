@@ -15,9 +15,10 @@ enum {
 	REPAIR_MIME = 64,   /* 8-bit text has got MIME fields */
 };
 
-/* Adds MIME-Version, Content-Type and Content-Transfer-Encoding to a message
- * with bytes over 127 in its body and without a word of MIME; also to one of
- * which not all has been read yet, since its header is needed now. */
+/* Adds what there is not of MIME-Version, Content-Type and
+ * Content-Transfer-Encoding to a message with bytes over 127 in its body and
+ * without MIME-Version; also to one of which not all has been read yet, since
+ * its header is needed now. */
 void repair_add_mime(struct message *);
 
 /* NULL, or the SMTP reply to a message that has come by here so often that it

@@ -4,6 +4,8 @@
 #   tests/setup.sh build     for `make`
 #   tests/setup.sh static    for `make static`
 #   tests/setup.sh check     for `make check`
+#   tests/setup.sh programs  the same, and every program that sends mail; with
+#                            CI set, that is what check means
 #
 # No package is ever removed for it, and no daemon is started.
 set -eu
@@ -14,12 +16,21 @@ check="$static clang curl iproute2 libcmocka-dev
 libclang-rt-dev libnet-ssleay-perl libsasl2-modules libssl-dev msmtp openssl postfix procps
 mandoc python3-aiosmtpd python3-pytest python3-pytest-timeout sasl2-bin strace swaks systemd"
 
+# The programs that send mail, some of them daemons and jobs of cron: only a
+# machine that is there for tests gets them, and elsewhere their tests are
+# skipped.
+programs="anacron apt-listchanges at bsd-mailx cron faketime git-email
+libmail-sendmail-perl libmailtools-perl libphp-phpmailer logwatch mutt php-cli
+php-symfony-mailer s-nail smartmontools sudo unattended-upgrades"
+[ -z "${CI-}" ] || check="$check $programs"
+
 case ${1-} in
 build) packages=$build ;;
 static) packages=$static ;;
 check) packages=$check ;;
+programs) packages="$check $programs" ;;
 *)
-	echo "usage: tests/setup.sh build|static|check" >&2
+	echo "usage: tests/setup.sh build|static|check|programs" >&2
 	exit 64
 	;;
 esac
@@ -73,6 +84,7 @@ case " $missing " in
 	no_questions
 	no_daemons
 	;;
+*" cron "* | *" at "*) no_daemons ;;
 esac
 # shellcheck disable=SC2086 # a list of words
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \

@@ -65,6 +65,13 @@ smtpd_tls_session_cache_database =
 smtp_tls_session_cache_database =
 """
 
+# What the header has to say where there is one sender only.
+STRICT = f"""\
+if /^(From|Sender):/
+!/[ <]{ONLY_SENDER}>?$/ REJECT this sender is not verified
+endif
+"""
+
 # One smtpd for each, with what is different about it.
 SASL = ["smtpd_sasl_auth_enable=yes",
         "smtpd_relay_restrictions=permit_sasl_authenticated,reject",
@@ -79,7 +86,8 @@ SERVICES = {
     "auth-login": [*STARTTLS, "smtpd_sasl_mechanism_filter=login"],
     "auth-cram-md5": [*STARTTLS, "smtpd_sasl_mechanism_filter=cram-md5"],
     # takes mail from ONLY_SENDER, as providers do whose users are verified
-    "one-sender": [*STARTTLS, "smtpd_sender_restrictions=$only_sender"],
+    "one-sender": [*STARTTLS, "smtpd_sender_restrictions=$only_sender",
+                   "cleanup_service_name=strict"],
     "small": [*STARTTLS, f"message_size_limit={SMALL}"],
     # gives the same limit only when the data has arrived
     "small-unsaid": [*STARTTLS, f"message_size_limit={SMALL}",
@@ -88,6 +96,8 @@ SERVICES = {
 
 MASTER_CF = """
 cleanup   unix  n - n - 0 cleanup
+strict    unix  n - n - 0 cleanup
+  -o header_checks=regexp:{dir}/strict
 qmgr      unix  n - n 300 1 qmgr
 rewrite   unix  - - n - - trivial-rewrite
 bounce    unix  - - n - 0 bounce
@@ -170,7 +180,7 @@ class Postfix:
         main = MAIN_CF.format(dir=self.dir, uid=65534, gid=65534,
                               realm=REALM, certificate=certificate)
         (self._conf / "main.cf").write_text(main)
-        lines = [MASTER_CF]
+        lines = [MASTER_CF.format(dir=self.dir)]
         for name, options in self.services.items():
             lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd")
             lines.append(f"  -o syslog_name=postfix/{name}")
@@ -180,8 +190,9 @@ class Postfix:
             f"{REFUSED} 550 5.1.1 no such user here\n"
             f"{DEFERRED} 450 4.2.0 try later\n")
         (self.dir / "senders").write_text(f"{ONLY_SENDER} OK\n")
+        (self.dir / "strict").write_text(STRICT)
         for path in (*self._conf.glob("*.cf"), self.dir / "access",
-                     self.dir / "senders"):
+                     self.dir / "senders", self.dir / "strict"):
             # a file that has just changed is not read before it has rested
             os.utime(path, (0, 0))
         database = self.dir / "sasldb2"

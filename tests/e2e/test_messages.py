@@ -159,7 +159,10 @@ def test_eight_bit_text_without_mime(inlet):
     assert dict(fields(taken))["content-type"].endswith("=unknown-8bit")
     taken = inlet(HEAD + b"Content-Type: text/html\n\nGr\xfc\xdfe\n")
     assert [value for name, value in fields(taken)
-            if name.startswith(("content-", "mime"))] == ["text/html"]
+            if name.startswith(("content-", "mime"))] == [
+                "text/html", "1.0", "8bit"]
+    taken = inlet(HEAD + b"MIME-Version: 1.0\n\nGr\xfc\xdfe\n")
+    assert "content-type" not in dict(fields(taken))
 
 
 def test_large_eight_bit_text_without_mime(inlet):
