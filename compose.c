@@ -24,6 +24,8 @@ enum {
 	PIECE = 32 * 1024,
 	ENCODED_MAX = 45, /* bytes of a name in one encoded word */
 	NAME_MAX_BYTES = 200, /* which, however written, fit on a line */
+	LISTS_MAX = 4 * 1024 * 1024, /* bytes of a header that names thousands
+	                              * of recipients, most of them in Bcc */
 };
 
 void
@@ -394,6 +396,8 @@ compose(struct draft *d)
 		return status;
 	if (!set_sender(d))
 		return EX_DATAERR;
+	if (d->options->extract)
+		d->message->header_limit = LISTS_MAX;
 	status = read_message(d);
 	if (status == EX_OK)
 		status = collect_recipients(d);
@@ -402,7 +406,11 @@ compose(struct draft *d)
 	make_from(d, &from);
 	message_complete(d->message, d->hostname, from.data);
 	buf_free(&from);
-	return EX_OK;
+	if (d->message->header.len <= MESSAGE_HEADER_MAX)
+		return EX_OK;
+	buf_adds(&d->why, "the message is refused: without Bcc, its header is "
+	    "larger than 256 KiB");
+	return EX_DATAERR;
 }
 
 void

@@ -13,7 +13,6 @@
 #include "repair.h"
 
 enum {
-	HEADER_MAX = 256 * 1024,
 	RECEIVED_MAX = 50, /* a loop, says everybody who counts */
 	LONGEST = 998,     /* line of a body */
 };
@@ -43,6 +42,13 @@ add_to_body(struct message *m, char *data, size_t len)
 			  "later");
 }
 
+static bool
+is_header_too_large(const struct message *m, size_t more)
+{
+	return m->header.len + more >
+	    (m->header_limit ? m->header_limit : (size_t)MESSAGE_HEADER_MAX);
+}
+
 /* A complete line, CRLF included, that belongs to the header or begins the
  * body. True if it was the former. */
 static bool
@@ -59,7 +65,7 @@ add_header_line(struct message *m, const char *line, size_t len)
 		return false;
 	if (memchr(line, '\0', len))
 		refuse(m, "554 5.6.0 NUL byte in the message header");
-	if (m->header.len + len > HEADER_MAX)
+	if (is_header_too_large(m, len))
 		refuse(m, "552 5.3.4 The header is larger than 256 KiB");
 	else
 		buf_add(&m->header, line, len);
@@ -106,7 +112,7 @@ await_more(struct message *m, struct data_reader *reader)
 {
 	if (!may_be_header(m))
 		start_body(m, reader);
-	else if (m->header.len + m->line.len > HEADER_MAX)
+	else if (is_header_too_large(m, m->line.len))
 		refuse(m, "552 5.3.4 The header is larger than 256 KiB");
 }
 

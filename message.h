@@ -14,7 +14,10 @@
 #include "reply.h"
 #include "utf8.h"
 
-enum { QUEUE_ID_SIZE = 33 };
+enum {
+	QUEUE_ID_SIZE = 33,
+	MESSAGE_HEADER_MAX = 256 * 1024,
+};
 
 /* Neither the overflow uid, which many share, nor a client of the network owns
  * a message. */
@@ -84,6 +87,7 @@ struct message {
 
 	/* While it is being read: */
 	uint64_t limit;    /* bytes of header and body */
+	size_t header_limit; /* of the header; 0: MESSAGE_HEADER_MAX */
 	bool in_body;
 	bool is_read;      /* no, it is complete */
 	struct utf8_watch text; /* of the body, once eight_bit is set */

@@ -150,6 +150,25 @@ set_name(struct sendmail_options *o, const char *called_as)
 		o->mode = MODE_ALIASES;
 }
 
+/* Such as the 15m of "-q 15m". */
+static bool
+is_interval(const char *word)
+{
+	size_t digits = strspn(word, "0123456789");
+
+	return digits && strspn(word + digits, "smhdw") == strlen(word) - digits;
+}
+
+/* -q beside a message to send must not have it lost. */
+static bool
+wants_run(const struct sendmail_options *o)
+{
+	if (!o->queue_run || o->mode != MODE_DELIVER || o->extract)
+		return false;
+	return !o->recipient_count || (o->recipient_count == 1 &&
+		is_interval(o->recipients[0]));
+}
+
 bool
 sendmail_options(struct sendmail_options *o, int argc, char **argv,
     const char **bad)
@@ -174,9 +193,7 @@ sendmail_options(struct sendmail_options *o, int argc, char **argv,
 	}
 	o->recipients = argv + i;
 	o->recipient_count = (size_t)(argc - i);
-	/* -q beside a message to send must not have it lost. */
-	if (o->queue_run && o->mode == MODE_DELIVER && !o->extract &&
-	    !o->recipient_count)
+	if (wants_run(o))
 		o->mode = MODE_QUEUE_RUN;
 	return true;
 }

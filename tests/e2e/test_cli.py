@@ -307,10 +307,18 @@ def test_resent(case, send, one):
     assert b"Bcc" not in taken.header
 
 
+def test_header_that_is_too_large(send, one):
+    text = b"To: " + b"b@example.test,\n " * 20000 + b"c@x.test\n\nx\n"
+    result = send("-t", stdin=text)
+    assert result.status == BAD_INPUT and "256 KiB" in result.text
+    assert one.copies() == 0
+
+
 @pytest.mark.parametrize("where", ["header", "arguments", "maildrop"])
 def test_ten_thousand_recipients(where, start, kept, one, spool):  # noqa
     """By whoever is a program of this host, whatever max_recipients is."""
-    people = [f"r{number}@example.test" for number in range(10000)]
+    people = [f"recipient-number-{number}-of-the-list@example.test"
+              for number in range(10000)]
     daemon = start(kept(one, {"listen": {"max_recipients": 50}}))
     path = daemon.socket
     if where == "maildrop":

@@ -166,10 +166,10 @@ PROGRAMS = {
     "mutt": Program(SH + "LC_ALL=C.UTF-8 mutt -n -F /dev/null -e 'set "
                     "hostname=host.example from=me@host.example "
                     "charset=utf-8' -s x $TO", "mutt"),
-    "PHP mail()": Program("php mail.php", "php", files={
+    "PHP mail": Program("php mail.php", "php", files={
         "mail.php": "<?php exit(mail(getenv('TO'), 'x', \"Grüße\\n\") "
                     "? 0 : 1);"}),
-    "PHP mail(), fifth argument": Program("php mail.php", "php", files={
+    "PHP mail, fifth argument": Program("php mail.php", "php", files={
         "mail.php": "<?php exit(mail(getenv('TO'), 'x', \"Grüße\\n\", "
                     "'From: Shop <shop@intern.example>', "
                     "'-fbounce@intern.example') ? 0 : 1);"}),

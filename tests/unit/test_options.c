@@ -309,6 +309,9 @@ static const struct options_case mode_cases[] = {
 	/* a message is not lost for it */
 	{{"sendmail", "-q15m", "-t"}, "t|"},
 	{{"sendmail", "-q", "a@x"}, "|a@x"},
+	{{"sendmail", "-q", "15m"}, "run |15m"},
+	{{"sendmail", "-q", "1h30m"}, "|1h30m"},
+	{{"sendmail", "-q", "m"}, "|m"},
 	{{"sendmail", "-q15m", "-bd"}, "daemon |"},
 	{{"sendmail", "-bd", "-q1h"}, "daemon |"},
 	{{"sendmail", "-L", "sm-mta", "-bd", "-q1h"}, "daemon |"},
