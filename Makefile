@@ -2,7 +2,7 @@
 #
 #   make                   ./smarthost (needs libbearssl-dev and libinih-dev)
 #   make check             every test; installs what the tests need (Debian)
-#   make demo              send two messages through a relay that writes files
+#   make demo              two messages through two daemons, under TLS, to files
 #   make static            ./smarthost-static, one file for containers (musl)
 #   make install           program, manual pages, service, sample configuration
 #   make install-sendmail  and the names sendmail, mailq and newaliases
