@@ -174,10 +174,11 @@ struct daemon {
 static bool
 stop(struct daemon *d)
 {
-	const struct config *config = &d->generations.newest->setup.config;
-	int64_t deadline = clock_now() + config->stop_timeout;
+	struct generation *now = generation_enter(&d->generations);
+	int64_t deadline = clock_now() + now->setup.config.stop_timeout;
 	char signal = 0;
 
+	generation_leave(&d->generations, now);
 	generations_stop(&d->generations);
 	(void)!read(d->reloader.stop_fd, &signal, 1);
 	log_event(LEVEL_INFO, "stopping", "signal",
@@ -195,13 +196,14 @@ serve(struct daemon *d)
 	bool clean;
 
 	notify_open(&d->manager);
+	announce(&d->generations.newest->setup);
+	listen_start(d->listener, &d->generations);
+	/* What this thread alone has changed so far may change from here on. */
 	if (!reload_start(&d->reloader))
 		log_message(LEVEL_ERROR, "cannot start a thread: SIGHUP does "
 		    "nothing");
-	announce(&d->generations.newest->setup);
 	notify_send(&d->manager, "READY=1");
-	listen_run(d->listener, &d->generations, d->reloader.stop_fd,
-	    &d->manager);
+	listen_run(d->listener, d->reloader.stop_fd, &d->manager);
 	notify_send(&d->manager, "STOPPING=1");
 	clean = stop(d);
 	notify_close(&d->manager);

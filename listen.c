@@ -199,13 +199,17 @@ is_alive(const struct listener *l)
 }
 
 void
-listen_run(struct listener *l, struct generations *generations, int stop_fd,
-    const struct notify *n)
+listen_start(struct listener *l, struct generations *generations)
+{
+	l->generations = generations;
+	places_open(&l->places, l->config->listen.max_clients, geteuid());
+}
+
+void
+listen_run(struct listener *l, int stop_fd, const struct notify *n)
 {
 	struct pollfd *stop = &l->fds[l->count];
 
-	l->generations = generations;
-	places_open(&l->places, l->config->listen.max_clients, geteuid());
 	*stop = (struct pollfd){.fd = stop_fd, .events = POLLIN};
 	while (!stop->revents) {
 		bool rest = false;

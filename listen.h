@@ -23,10 +23,12 @@ struct listener *listen_open(const struct config *, struct buf *why);
 /* Root, about to become that user, lets it use the control socket too. */
 void listen_give_control(struct listener *, uid_t);
 
+/* As the user that the daemon runs as, before listen_run() and any reload. */
+void listen_start(struct listener *, struct generations *);
+
 /* Accepts and starts sessions until stop_fd becomes readable, and gives signs
  * of life where they are wanted. Then the sockets are closed. */
-void listen_run(struct listener *, struct generations *, int stop_fd,
-    const struct notify *);
+void listen_run(struct listener *, int stop_fd, const struct notify *);
 
 /* Takes over what a reload may change; in any thread. */
 void listen_reload(struct listener *, const struct config *);
