@@ -110,8 +110,8 @@ load_certificates(struct tls_keypair *pair, const char *path, struct buf *why)
 		cannot_read(path, "certificate", why);
 	} else if (!add_certificates(pair, &content)) {
 		good = false;
-		buf_addf(why, "%s holds a broken certificate, or more than %d",
-		    path, CHAIN_MAX);
+		buf_addf(why, "%s holds a broken certificate, or more than %d; "
+		    "write it anew", path, CHAIN_MAX);
 	} else if (!pair->chain_len) {
 		good = false;
 		pem_explain(path, &content, why);
@@ -144,7 +144,7 @@ decode_key(struct tls_keypair *pair, const struct pem *pem,
 	else
 		br_skey_decoder_push(&pair->key, der.data, der.len);
 	if (!fault && !keypair_type(pair))
-		fault = "is neither an RSA nor an EC key";
+		fault = "is neither an RSA nor an EC key; make one of these";
 	buf_wipe(&der);
 	return fault;
 }
@@ -236,7 +236,8 @@ tls_keypair_load(const char *certificate, const char *key, struct buf *why)
 	if (good && !is_pair(pair)) {
 		good = false;
 		buf_addf(why, "the private key in %s is not that of the first "
-		    "certificate in %s", key, certificate);
+		    "certificate in %s; name the one that it was requested with",
+		    key, certificate);
 	}
 	if (good)
 		return pair;

@@ -137,9 +137,11 @@ explain_end(const struct tls *tls, struct buf *out)
 		buf_adds(out, " in the middle of the TLS handshake");
 	if (error)
 		buf_addf(out, ": %s", strerror(error));
-	else if (!tls->saw_record && !tls->is_server)
+	else if (!tls->saw_record)
 		buf_adds(out, "; it may accept only TLS 1.3, or not speak TLS "
 		    "on this port");
+	else if (!tls->ready && !tls->is_server)
+		buf_adds(out, "; its log should say why");
 }
 
 void
