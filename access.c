@@ -171,6 +171,18 @@ peer_address(const struct sockaddr *peer, uint8_t address[16])
 }
 
 bool
+access_key(const struct sockaddr *peer, uint8_t key[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (!peer_address(peer, key))
+		return false;
+	if (memcmp(key, mapped, sizeof(mapped)) != 0)
+		memset(key + 8, 0, 8);
+	return true;
+}
+
+bool
 access_is_loopback(const struct sockaddr *peer)
 {
 	struct network network;
@@ -198,6 +210,24 @@ access_allows(const struct access *access, const struct sockaddr *peer)
 		if (contains(&access->networks[i], address))
 			return true;
 	return false;
+}
+
+static bool
+is_wide(const struct network *n)
+{
+	if (n->bits >= MAPPED_BITS)
+		return n->address[10] == 0xff && n->bits < MAPPED_BITS + 8;
+	return n->bits < 16 && (n->address[0] & 0xfe) != 0xfc &&
+	    n->address[0] != 0xfe;
+}
+
+bool
+access_is_open(const struct access *access)
+{
+	for (size_t i = 0; i < access->count; i++)
+		if (is_wide(&access->networks[i]))
+			return true;
+	return access->anyone;
 }
 
 void

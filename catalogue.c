@@ -168,7 +168,8 @@ const struct known_reply catalogue[] = {
 	    "not that of the account"},
 	{"SES", LOGIN, "535", NULL, {"credentials invalid"}, HOLD_LOGIN,
 	    .hint = "SES wants SMTP credentials, made in its console for one "
-	    "region and no secret access key; check region too"},
+	    "region; with a secret access key provider is ses-iam; check "
+	    "region too"},
 	{"Exchange Online", LOGIN, "535", "5.7.139",
 	    {"smtpclientauthentication is disabled"}, HOLD_LOGIN,
 	    .hint = "SMTP AUTH is switched off: have the administrator enable "

@@ -6,6 +6,7 @@
 #include "command.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -134,33 +135,52 @@ take_original(struct command *c, const char *value, size_t len)
 	return NULL;
 }
 
+/* Who the client says that it is: nobody here believes it. */
+static const char *
+take_auth(struct command *c, const char *value, size_t len)
+{
+	(void)c, (void)value;
+	return len ? NULL : "501 5.5.4 AUTH needs a value";
+}
+
+#define IN(member) offsetof(struct command, member)
+
 struct parameter {
 	const char *name;
-	bool dsn; /* belongs to that extension */
+	size_t extension; /* that it belongs to: the offset of its switch in
+	                   * struct command, or 0 */
 	take *take;
 };
 
 static const struct parameter mail_parameters[] = {
-	{"SIZE", false, take_size},
-	{"BODY", false, take_body},
-	{"SMTPUTF8", false, take_utf8},
-	{"RET", true, take_returns},
-	{"ENVID", true, take_envelope_id},
-	{NULL, false, NULL},
+	{"SIZE", 0, take_size},
+	{"BODY", 0, take_body},
+	{"SMTPUTF8", 0, take_utf8},
+	{"RET", IN(dsn), take_returns},
+	{"ENVID", IN(dsn), take_envelope_id},
+	{"AUTH", IN(auth), take_auth},
+	{NULL, 0, NULL},
 };
 
 static const struct parameter rcpt_parameters[] = {
-	{"NOTIFY", true, take_notify},
-	{"ORCPT", true, take_original},
-	{NULL, false, NULL},
+	{"NOTIFY", IN(dsn), take_notify},
+	{"ORCPT", IN(dsn), take_original},
+	{NULL, 0, NULL},
 };
+
+static bool
+is_offered(const struct command *c, const struct parameter *p)
+{
+	return !p->extension ||
+	    *(const bool *)((const char *)c + p->extension);
+}
 
 static const struct parameter *
 find_parameter(const struct command *c, const struct parameter *known,
     const char *name, size_t len)
 {
 	for (; known->name; known++)
-		if (is_word(known->name, name, len) && (!known->dsn || c->dsn))
+		if (is_word(known->name, name, len) && is_offered(c, known))
 			return known;
 	return NULL;
 }

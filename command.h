@@ -14,6 +14,7 @@
 struct command {
 	uint64_t max_message; /* the most that SIZE may say */
 	bool dsn;             /* the DSN parameters are offered */
+	bool auth;            /* AUTH may be said of the sender */
 	bool utf8;            /* MAIL has asked for SMTPUTF8; it sets this, and
 	                       * the caller hands it to RCPT */
 
@@ -30,7 +31,8 @@ struct command {
  * command; what it has put into the struct means nothing then. */
 
 /* FROM:<path> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8] [RET=FULL|HDRS]
- * [ENVID=xtext] (RFC 5321, 1870, 6152, 6531, 3461) */
+ * [ENVID=xtext] [AUTH=xtext], which is forgotten (RFC 5321, 1870, 6152, 6531,
+ * 3461, 4954) */
 const char *command_mail(struct command *, const char *arguments);
 
 /* TO:<path> [NOTIFY=...] [ORCPT=type;xtext] (RFC 5321, 3461) */

@@ -159,6 +159,7 @@ config_free(struct config *config)
 	endpoints_free(&config->listen.tls_addresses);
 	free(config->listen.tls_cert);
 	free(config->listen.tls_key);
+	free(config->listen.auth_file);
 	access_free(&config->listen.allow);
 	free(config->queue.directory);
 	free(config->queue.bounce_to);

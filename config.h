@@ -9,7 +9,9 @@
 
 #include "access.h"
 #include "buf.h"
+#include "clients.h"
 #include "log.h"
+#include "pace.h"
 #include "provider.h"
 #include "secret.h"
 
@@ -67,6 +69,7 @@ struct upstream {
 	unsigned connections;
 	unsigned messages_per_connection;
 	unsigned recipients_per_message;
+	struct rates rates;        /* of recipients */
 	int64_t idle;
 	int64_t connect_timeout;
 	int64_t timeout;
@@ -94,10 +97,12 @@ struct listen_config {
 	bool control_is_default;
 	struct endpoints addresses, tls_addresses;
 	char *tls_cert, *tls_key;  /* files; both or neither are NULL */
+	char *auth_file;           /* or NULL */
 	struct access allow;
 	uint64_t max_message;      /* bytes */
 	unsigned max_recipients;
 	unsigned max_clients;
+	struct client_limits limits; /* of each address */
 	int64_t session_timeout;
 	bool reject_bare_newline;
 };

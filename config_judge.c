@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "accounts.h"
 #include "buf.h"
 #include "config.h"
 
@@ -93,15 +94,6 @@ lets_in(const struct access *access, const char *peer)
 	    access_allows(access, (struct sockaddr *)&address);
 }
 
-/* Not only by the word anyone: 0.0.0.0/0 says the same. The addresses are of
- * the three networks for documentation. */
-static bool
-lets_strangers_in(const struct access *access)
-{
-	return lets_in(access, "192.0.2.1") &&
-	    lets_in(access, "198.51.100.1") && lets_in(access, "203.0.113.1");
-}
-
 static bool
 lets_private_in(const struct access *access)
 {
@@ -133,14 +125,45 @@ judge_address(struct draft *draft, const char *key,
 
 	if (access_is_loopback((const struct sockaddr *)&listener->address))
 		return;
-	if (!block_where(block, "allow"))
+	if (!block_where(block, "allow") && !draft->config->listen.auth_file)
 		draft_complain(draft, &place, "others than this machine can "
-		    "reach it; write allow, with the networks that may send");
+		    "reach it; write allow, with the networks that may send, "
+		    "or auth_file");
 	else if (is_wildcard(&listener->address) && lets_private_in(allow) &&
-	    !lets_strangers_in(allow))
+	    !access_is_open(allow) && !draft->config->listen.auth_file)
 		draft_warn(draft, &place, "allow has every private network in "
 		    "it, and this is every interface; make sure that no "
-		    "stranger shares one of them");
+		    "stranger shares one of them or comes through a proxy, as "
+		    "that of a container engine, whose address is private");
+}
+
+static bool
+is_reachable(const struct endpoints *endpoints)
+{
+	for (size_t i = 0; i < endpoints->count; i++)
+		if (!access_is_loopback((const struct sockaddr *)
+			    &endpoints->list[i].address))
+			return true;
+	return false;
+}
+
+static void
+judge_auth_file(struct draft *draft)
+{
+	struct listen_config *listen = &draft->config->listen;
+	struct place place = block_place(&draft->listen, "auth_file",
+	    listen->auth_file);
+	struct buf fault = {0};
+
+	if (!listen->auth_file)
+		return;
+	config_judge_file(draft, &place, &listen->auth_file, true);
+	if (!accounts_judge(listen->auth_file, &fault))
+		draft_complain(draft, &place, "%s", fault.data);
+	if (!listen->tls_cert && is_reachable(&listen->addresses))
+		draft_warn(draft, &place, "nobody can log in from another "
+		    "machine without TLS; write tls_cert");
+	buf_free(&fault);
 }
 
 static char *
@@ -186,8 +209,12 @@ judge_listen(struct draft *draft)
 		judge_address(draft, "tls_address",
 		    &listen->tls_addresses.list[i]);
 	config_judge_listen_tls(draft);
+	judge_auth_file(draft);
 	place = block_place(block, "allow", NULL);
-	if (lets_strangers_in(&listen->allow))
+	if (access_is_open(&listen->allow) && !listen->allow.anyone)
+		draft_complain(draft, &place, "lets everybody send; write the "
+		    "networks that may, or the word anyone if that is meant");
+	else if (listen->allow.anyone)
 		draft_warn(draft, &place, "lets everybody send who can reach "
 		    "the listener; make sure that something else keeps "
 		    "strangers away");

@@ -92,6 +92,7 @@ static const struct key upstream_keys[] = {
 	    UPSTREAM(messages_per_connection), "100", FROM_TO(1, 1000000)},
 	{"recipients_per_message", parse_count,
 	    UPSTREAM(recipients_per_message), "100", FROM_TO(1, 100000)},
+	{"rate", parse_rates, UPSTREAM(rates), NULL, NULL},
 	{"idle", parse_time, UPSTREAM(idle), "5s", FROM_TO(0, HOUR)},
 	{"connect_timeout", parse_time, UPSTREAM(connect_timeout), "10s",
 	    FROM_TO(1, HOUR)},
@@ -121,6 +122,7 @@ static const struct key listen_keys[] = {
 	{"tls_address", parse_listeners, LISTEN(tls_addresses), NULL, NULL},
 	{"tls_cert", parse_file, LISTEN(tls_cert), NULL, NULL},
 	{"tls_key", parse_file, LISTEN(tls_key), NULL, NULL},
+	{"auth_file", parse_file, LISTEN(auth_file), NULL, NULL},
 	{"allow", parse_allow, LISTEN(allow), NULL, NULL},
 	{"max_message", parse_size, LISTEN(max_message), "50M",
 	    FROM_TO(1 << 10, INT64_C(2) << 30)},
@@ -128,6 +130,9 @@ static const struct key listen_keys[] = {
 	    FROM_TO(1, 100000)},
 	{"max_clients", parse_count, LISTEN(max_clients), "256",
 	    FROM_TO(3, 10000)},
+	{"max_clients_per_address", parse_limit,
+	    LISTEN(limits.connections), "none", FROM_TO(1, 10000)},
+	{"client_rate", parse_rates, LISTEN(limits.messages), "none", NULL},
 	{"session_timeout", parse_time, LISTEN(session_timeout), "5m",
 	    FROM_TO(1, DAY)},
 	{"bare_newline", parse_flag, LISTEN(reject_bare_newline), "normalise",
@@ -163,9 +168,8 @@ static const struct key identity_keys[] = {
 
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
-	{"upstream", upstream_keys, " rate "},
-	{"listen", listen_keys, " auth_file "
-	    "max_clients_per_address client_rate "},
+	{"upstream", upstream_keys, ""},
+	{"listen", listen_keys, ""},
 	{"queue", queue_keys, ""},
 	{"identity", identity_keys, " aliases local_to add_header "
 	    "remove_header archive_to "},

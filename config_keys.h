@@ -90,8 +90,10 @@ bool parse_region(const struct input *);
 bool parse_provider(const struct input *); /* const struct provider * */
 bool parse_port(const struct input *);     /* uint16_t */
 bool parse_count(const struct input *);    /* unsigned, detail: range */
+bool parse_limit(const struct input *);    /* the same, or none: 0 */
 bool parse_size(const struct input *);     /* uint64_t, detail: range */
 bool parse_time(const struct input *);     /* int64_t, detail: range in ms */
+bool parse_rates(const struct input *);    /* struct rates */
 bool parse_choice(const struct input *);   /* an enum, detail: choices */
 bool parse_flag(const struct input *);     /* bool, detail: choices */
 bool parse_listeners(const struct input *); /* struct endpoints */

@@ -16,6 +16,7 @@
 
 #include "address.h"
 #include "buf.h"
+#include "pace.h"
 #include "provider.h"
 #include "secret.h"
 #include "tls.h"
@@ -130,6 +131,7 @@ struct unit {
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit size_units[] = {
 	{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+enum { FIRST_PERIOD = 2, RATE_MAX = 1000000 }; /* seconds */
 static const struct unit time_units[] = {
 	{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000},
 	{"h", 3600 * 1000}, {"d", 24 * 3600 * 1000}, {NULL, 0}};
@@ -212,6 +214,17 @@ parse_count(const struct input *in)
 }
 
 bool
+parse_limit(const struct input *in)
+{
+	unsigned *member = in->member;
+
+	if (strcmp(in->text, "none") != 0)
+		return parse_count(in);
+	*member = 0;
+	return true;
+}
+
+bool
 parse_size(const struct input *in)
 {
 	uint64_t *member = in->member;
@@ -234,6 +247,50 @@ parse_time(const struct input *in)
 	        "a time such as 500ms, 8s, 5m, 1h or 5d", &time))
 		return false;
 	*member = time;
+	return true;
+}
+
+/* "14/s": so many in one of these. The word is cut. */
+static bool
+read_rate(char *word, struct rate *rate)
+{
+	const struct unit *unit = &time_units[FIRST_PERIOD];
+	char *slash = strchr(word, '/');
+	int64_t most;
+
+	if (!slash)
+		return false;
+	*slash = '\0';
+	while (unit->suffix && strcmp(unit->suffix, slash + 1) != 0)
+		unit++;
+	if (!unit->suffix || !read_quantity(word, no_units, &most) ||
+	    most < 1 || most > RATE_MAX)
+		return false;
+	*rate = (struct rate){(unsigned)most, unit->factor};
+	return true;
+}
+
+bool
+parse_rates(const struct input *in)
+{
+	struct rates rates = {0}, *member = in->member;
+	const char *s = in->text;
+	size_t count = 0;
+	bool none = strcmp(s, "none") == 0, good = !none;
+
+	while (good && *(s += strspn(s, ", \t"))) {
+		size_t len = strcspn(s, ", \t");
+		char *word = xstrndup(s, len);
+
+		good = count < RATES_MAX &&
+		    read_rate(word, &rates.list[count++]);
+		free(word);
+		s += len;
+	}
+	if (!none && (!good || !count))
+		return input_refuse(in, "is not a rate such as 14/s, nor two "
+		    "such as 14/s, 10000/d");
+	*member = rates;
 	return true;
 }
 

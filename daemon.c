@@ -408,6 +408,8 @@ reach(const struct config *config)
 	return c;
 }
 
+/* Whoever has too many clients to take us too is alive, and must not be
+ * started again for that. */
 static bool
 greets(struct conn *c)
 {
@@ -415,7 +417,8 @@ greets(struct conn *c)
 	bool ok;
 
 	ok = conn_line(c, &line, 512) == LINE_OK &&
-	    strncmp(line.data, "220", 3) == 0;
+	    (strncmp(line.data, "220", 3) == 0 ||
+		strncmp(line.data, "421 4.7.0", 9) == 0);
 	conn_printf(c, "QUIT\r\n");
 	(void)conn_line(c, &line, 512);
 	buf_free(&line);

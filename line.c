@@ -91,6 +91,51 @@ line_take(struct line *line)
 	return s;
 }
 
+/* Whoever has to be told counts. */
+static unsigned
+recipients_waiting(const struct message *m)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		count += m->recipients[i].outcome == WAITING;
+	return count;
+}
+
+struct submission *
+line_serve(struct queue *q, unsigned upstream)
+{
+	const struct rates *rates = &q->config->upstreams[upstream].rates;
+	struct line *line = &q->lines[upstream];
+	int64_t now = clock_now();
+	struct submission *s = NULL;
+
+	if (pace_opens(&line->pace, rates, now) <= now)
+		s = line_take(line);
+	if (s)
+		pace_count(&line->pace, rates, recipients_waiting(s->message),
+		    now);
+	return s;
+}
+
+int64_t
+line_rate_opens(const struct queue *q, unsigned upstream, int64_t now)
+{
+	const struct upstream *u = &q->config->upstreams[upstream];
+	int64_t opens = pace_opens(&q->lines[upstream].pace, &u->rates, now);
+
+	return opens - now > u->idle ? opens : now;
+}
+
+int64_t
+line_opens(const struct queue *q, unsigned upstream, int64_t now)
+{
+	int64_t opens = line_rate_opens(q, upstream, now);
+	int64_t healthy = health_opens(&q->lines[upstream].health, now);
+
+	return healthy > opens ? healthy : opens;
+}
+
 unsigned
 line_waiting(const struct line *line)
 {
@@ -144,6 +189,15 @@ explain_pause(const struct health *h, struct verdict *v)
 	v->hint = h->hint;
 }
 
+/* The same where the relay is well. */
+static void
+explain_rate(int64_t opens, int64_t now, struct verdict *v)
+{
+	verdict_set(v, LATER, SCOPE_UPSTREAM, STAGE_CONNECT,
+	    "the rate that is set for this relay is used up, the next message "
+	    "can go in %lld s", (long long)(opens - now + 999) / 1000);
+}
+
 /* Why its session need not wait. */
 static void
 explain_length(const struct line *line, struct verdict *v)
@@ -158,6 +212,7 @@ bool
 line_find(struct queue *q, struct submission *s)
 {
 	int64_t until, now = clock_now();
+	unsigned first;
 
 	if (!s->stored && pauses_hold(&q->senders, s->message->sender, now,
 			      &until, &s->verdict))
@@ -171,7 +226,8 @@ line_find(struct queue *q, struct submission *s)
 			explain_length(line, &s->verdict);
 			return false;
 		}
-		if (!health_may_try(&line->health, now))
+		if (line_rate_opens(q, i, now) > now ||
+		    !health_may_try(&line->health, now))
 			continue;
 		s->state = IN_LINE;
 		s->upstream = i;
@@ -179,8 +235,12 @@ line_find(struct queue *q, struct submission *s)
 		line_append(line, s);
 		return true;
 	}
-	explain_pause(&q->lines[route_first(route_of(q->config,
-	    s->message->sender))].health, &s->verdict);
+	first = route_first(route_of(q->config, s->message->sender));
+	until = line_rate_opens(q, first, now);
+	if (until > now && !q->lines[first].health.down)
+		explain_rate(until, now, &s->verdict);
+	else
+		explain_pause(&q->lines[first].health, &s->verdict);
 	return false;
 }
 

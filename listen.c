@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clients.h"
 #include "clock.h"
 #include "config.h"
 #include "conn.h"
@@ -20,6 +21,7 @@
 #include "message.h"
 #include "notify.h"
 #include "orphans.h"
+#include "peer.h"
 #include "queue.h"
 #include "session.h"
 #include "thread.h"
@@ -39,6 +41,8 @@ leave(struct guest *g)
 	struct listener *l = g->listener;
 
 	generation_leave(l->generations, g->generation);
+	if (!g->client.local)
+		clients_leave(l->clients, g->client.key);
 	pthread_mutex_lock(&l->lock);
 	places_leave(&l->places, g->client.local, g->client.uid);
 	pthread_cond_signal(&l->ended);
@@ -58,45 +62,20 @@ run_session(void *argument)
 	return NULL;
 }
 
-static void
-identify_local(struct client *client, int fd)
-{
-	struct ucred peer = {.uid = (uid_t)-1};
-	socklen_t len = sizeof(peer);
-
-	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	client->uid = message_owner(peer.uid);
-	snprintf(client->name, sizeof(client->name), "uid %u",
-	    (unsigned)peer.uid);
-	client->may_relay = client->local = true;
-}
-
-static void
-identify(struct guest *g, int fd, const struct sockaddr *peer)
-{
-	struct buf name = {0};
-
-	if (peer->sa_family == AF_UNIX) {
-		identify_local(&g->client, fd);
-		return;
-	}
-	g->client.uid = NO_OWNER;
-	dial_add_address(&name, peer);
-	snprintf(g->client.name, sizeof(g->client.name), "%s", name.data);
-	g->client.may_relay =
-	    access_allows(&g->generation->setup.config.listen.allow, peer);
-	buf_free(&name);
-}
-
 static bool
 take_place(struct guest *g)
 {
 	struct listener *l = g->listener;
 	bool taken;
 
+	if (!g->client.local && !clients_enter(l->clients, g->client.key,
+	    &g->generation->setup.config.listen.limits))
+		return false;
 	pthread_mutex_lock(&l->lock);
 	taken = places_take(&l->places, g->client.local, g->client.uid);
 	pthread_mutex_unlock(&l->lock);
+	if (!taken && !g->client.local)
+		clients_leave(l->clients, g->client.key);
 	return taken;
 }
 
@@ -131,7 +110,9 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer,
 	g->listener = l;
 	g->generation = generation_enter(l->generations);
 	g->client.tls_first = begins_with_tls(l, listening);
-	identify(g, fd, peer);
+	peer_identify(&g->client, fd, peer,
+	    &g->generation->setup.config.listen);
+	g->client.clients = l->clients;
 	if (!take_place(g)) {
 		turn_away(fd, g->client.tls_first);
 		generation_leave(l->generations, g->generation);

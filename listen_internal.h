@@ -25,6 +25,7 @@ struct listener {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	struct places places;
+	struct clients *clients;
 };
 
 /* Closes the listening sockets. */

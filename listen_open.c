@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "clients.h"
 #include "config.h"
 #include "dial.h"
 #include "log.h"
@@ -197,12 +198,12 @@ adopt(struct listener *l, const struct inherited *i, struct buf *why)
 		return adopt_local(l, i, why);
 	add_address(l, i->fd);
 	if (access_is_loopback(address) || l->config->listen.allow.count ||
-	    l->config->listen.allow.anyone)
+	    l->config->listen.allow.anyone || l->config->listen.auth_file)
 		return true;
 	buf_adds(why, "LISTEN_FDS: others than this machine can reach ");
 	dial_add_address(why, address);
 	buf_adds(why, "; write [listen] allow, with the networks that may "
-	    "send");
+	    "send, or auth_file");
 	return false;
 }
 
@@ -239,6 +240,7 @@ listen_free(struct listener *l)
 	pthread_cond_destroy(&l->ended);
 	pthread_mutex_destroy(&l->lock);
 	places_free(&l->places);
+	clients_free(l->clients);
 	free(l->tls_fds);
 	free(l->fds);
 	free(l);
@@ -250,6 +252,7 @@ listen_open(const struct config *config, struct buf *why)
 	struct listener *l = xcalloc(1, sizeof(*l));
 
 	l->config = config;
+	l->clients = clients_new();
 	l->socket.fd = l->control.fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	thread_cond_init(&l->ended);

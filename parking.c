@@ -27,9 +27,9 @@ route_opens(const struct queue *q, uint64_t route, int64_t now)
 {
 	int64_t first = INT64_MAX;
 
-	for (size_t i = 0; i < q->config->upstream_count; i++) {
+	for (unsigned i = 0; i < q->config->upstream_count; i++) {
 		const struct line *line = &q->lines[i];
-		int64_t opens = health_opens(&line->health, now);
+		int64_t opens = line_opens(q, i, now);
 
 		if (!(route >> i & 1))
 			continue;

@@ -116,8 +116,8 @@ may_try_now(struct queue *q)
 	int64_t now = clock_now();
 
 	pthread_mutex_lock(&q->lock);
-	for (size_t i = 0; i < q->config->upstream_count; i++)
-		open |= health_opens(&q->lines[i].health, now) <= now;
+	for (unsigned i = 0; i < q->config->upstream_count; i++)
+		open |= line_opens(q, i, now) <= now;
 	pthread_mutex_unlock(&q->lock);
 	return open && !q->config->queue.commit_first;
 }

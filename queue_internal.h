@@ -9,6 +9,7 @@
 
 #include "body.h"
 #include "health.h"
+#include "pace.h"
 #include "pauses.h"
 #include "reply.h"
 #include "roster.h"
@@ -67,6 +68,7 @@ struct submission {
 /* The submissions that wait for one upstream, and who serves them. */
 struct line {
 	struct health health;
+	struct pace pace;
 	struct {
 		struct submission *first, **end;
 		unsigned waiting;
@@ -157,6 +159,17 @@ void line_put_back(struct line *, struct submission *);
 
 /* The next one in turn, out of the line; NULL if nobody stands there. */
 struct submission *line_take(struct line *);
+
+/* The same for a courier of that upstream, if its rate has room for it. */
+struct submission *line_serve(struct queue *, unsigned upstream);
+
+/* When the upstream's rate has room again; now, if that is before a connection
+ * would have been given up: then it is waited for in the line. */
+int64_t line_rate_opens(const struct queue *, unsigned upstream, int64_t now);
+
+/* From when on a message could be handed to that upstream: now, or later;
+ * INT64_MAX: when a probe has ended. */
+int64_t line_opens(const struct queue *, unsigned upstream, int64_t now);
 unsigned line_waiting(const struct line *);
 
 /* Whether an upstream is down, and another message should be the next to see

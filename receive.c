@@ -28,29 +28,34 @@ add_helo(struct buf *out, const char *helo)
 }
 
 /* RFC 3848 and RFC 6531 section 4.3. */
-static const char *
-protocol(const struct session *s)
+static void
+add_protocol(struct buf *out, const struct session *s)
 {
-	static const char *const names[][2] = {
-		{"ESMTP", "ESMTPS"}, {"UTF8SMTP", "UTF8SMTPS"}};
-
 	if (!s->extended)
-		return "SMTP";
-	return names[s->message->utf8][conn_tls(s->conn) != NULL];
+		buf_adds(out, "SMTP");
+	else
+		buf_addf(out, "%s%s%s",
+		    s->message->utf8 ? "UTF8SMTP" : "ESMTP",
+		    conn_tls(s->conn) ? "S" : "", s->account.user ? "A" : "");
 }
 
 static void
 add_received(struct session *s)
 {
 	struct message *m = s->message;
-	struct buf from = {0};
-	struct origin origin = {.protocol = protocol(s)};
+	struct buf from = {0}, protocol = {0};
+	struct origin origin;
 
 	add_helo(&from, s->helo);
 	buf_addf(&from, " (%s)", s->client->name);
-	origin.from = from.data;
+	if (s->account.user)
+		buf_addf(&from, "\r\n\t(authenticated as %s)",
+		    s->account.user);
+	add_protocol(&protocol, s);
+	origin = (struct origin){from.data, protocol.data};
 	message_add_received(m, &origin, s->config->hostname);
 	buf_free(&from);
+	buf_free(&protocol);
 }
 
 /* Gives the header what is missing, and the Received field; once. */
@@ -169,7 +174,8 @@ submit_to_queue(struct session *s)
 	uint64_t size = message_size(m);
 	struct buf recipients = {0}, sender = {0}, id = {0};
 	const struct report_source source = {
-		.client = s->client->name, .tls = conn_tls(s->conn)};
+		.client = s->client->name, .tls = conn_tls(s->conn),
+		.user = s->account.user};
 	struct verdict v;
 
 	message_add_recipients_text(m, &recipients, 400);
@@ -217,6 +223,7 @@ receive_finish(struct session *s, struct data_reader *reader)
 	const char *fault = message_finish(s->message, reader);
 
 	s->junk = 0;
+	s->quiet_since = clock_now();
 	if (!fault && reader->bare_newline &&
 	    s->config->listen.reject_bare_newline)
 		fault = "550 5.6.0 Bare CR or LF in the message";

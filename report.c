@@ -78,7 +78,8 @@ report_accepted(const char *id, const char *sender, const char *recipients,
 	    (unsigned long long)size);
 	log_event(LEVEL_INFO, "accepted", "id", id, "from",
 	    *sender ? sender : "<>", "to", recipients, "size", size_text,
-	    "client", source->client, "tls", source->tls, NULL);
+	    "client", source->client, "user", source->user, "tls",
+	    source->tls, NULL);
 }
 
 void

@@ -22,6 +22,7 @@ void report_kept(const char *id, const char *sender, const struct verdict *);
 struct report_source {
 	const char *client; /* "192.0.2.1:4711", "uid 1000" */
 	const char *tls;    /* "TLSv1.2 ...", or NULL */
+	const char *user;   /* who has logged in, or NULL */
 };
 
 /* The log line of a message that we have said yes to. */

@@ -10,12 +10,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "authenticate.h"
 #include "bdat.h"
 #include "clock.h"
 #include "command.h"
 #include "config.h"
 #include "conn.h"
 #include "message.h"
+#include "permit.h"
 #include "queue.h"
 #include "session_internal.h"
 #include "starttls.h"
@@ -23,8 +25,10 @@
 
 enum {
 	LINE_LIMIT = 4096,  /* RFC 5321 section 4.5.3.1.4 asks for 512 */
+	AUTH_LIMIT = 12288, /* RFC 4954 section 4 */
 	ERROR_LIMIT = 20,   /* refused commands in one session */
 	JUNK_LIMIT = 100,   /* commands that lead nowhere, between messages */
+	QUIET_LIMIT = 10,   /* so many times session_timeout, without one */
 };
 
 void
@@ -46,6 +50,8 @@ void
 session_forget(struct session *s)
 {
 	session_reset(s);
+	authenticate_cancel(s);
+	account_free(&s->account);
 	free(s->helo);
 	s->helo = NULL;
 	s->extended = false;
@@ -63,9 +69,10 @@ offer(struct session *s)
 {
 	buf_addf(&s->reply, "250-PIPELINING\r\n250-CHUNKING\r\n"
 	    "250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
-	    "%s%s%s250 ENHANCEDSTATUSCODES",
+	    "%s%s%s%s250 ENHANCEDSTATUSCODES",
 	    (unsigned long long)s->config->listen.max_message,
 	    starttls_is_offered(s) ? "250-STARTTLS\r\n" : "",
+	    authenticate_is_offered(s) ? "250-AUTH PLAIN LOGIN\r\n" : "",
 	    has_spool(s) ? "250-DSN\r\n" : "",
 	    has_spool(s) && s->queue ? "250-ETRN\r\n" : "");
 }
@@ -106,23 +113,20 @@ verb_helo(struct session *s, const char *arguments)
 	hello(s, arguments, false);
 }
 
-static const char no_relay[] =
-    "550 5.7.1 This host may not relay here: it is not in [listen] allow";
-
 static void
 verb_mail(struct session *s, const char *arguments)
 {
 	struct command c = {.max_message = s->config->listen.max_message,
-		.dsn = has_spool(s)};
+		.dsn = has_spool(s), .auth = s->config->listen.auth_file};
 	const char *refusal;
 
 	if (!s->helo) {
 		session_say(s, "503 5.5.1 Say EHLO first");
 	} else if (s->message) {
 		session_say(s, "503 5.5.1 A transaction is open already");
-	} else if (!s->client->may_relay) {
-		session_say(s, no_relay);
-	} else if ((refusal = command_mail(&c, arguments))) {
+	} else if ((refusal = permit_relay(s)) ||
+	    (refusal = command_mail(&c, arguments)) ||
+	    (refusal = permit_message(s, buf_text(&c.mailbox)))) {
 		session_say(s, refusal);
 	} else {
 		receive_start(s, &c);
@@ -219,8 +223,8 @@ verb_etrn(struct session *s, const char *arguments)
 	s->junk++;
 	if (!has_spool(s) || !s->queue) {
 		session_say(s, "502 5.5.1 There is no queue here");
-	} else if (!s->client->may_relay) {
-		session_say(s, no_relay);
+	} else if (permit_relay(s)) {
+		session_say(s, permit_relay(s));
 	} else if (s->message) {
 		session_say(s, "503 5.5.1 A transaction is open");
 	} else if (!*arguments) {
@@ -282,6 +286,7 @@ static const struct verb {
 	{"RCPT", verb_rcpt},
 	{"DATA", verb_data},
 	{"BDAT", bdat_verb},
+	{"AUTH", authenticate_verb},
 	{"RSET", verb_rset},
 	{"NOOP", verb_noop},
 	{"VRFY", verb_vrfy},
@@ -358,23 +363,55 @@ run_command(struct session *s, struct buf *line)
 		run_verb(s, line->data);
 }
 
-/* Reads a command and sets its reply; false when there is none to come. */
+static bool
+says_auth(const struct buf *line)
+{
+	return line->len > 4 && strncasecmp(line->data, "AUTH", 4) == 0;
+}
+
+/* What has come is a command, or the answer to a challenge. */
+static void
+take_line(struct session *s, struct buf *line)
+{
+	bool is_auth = s->login || says_auth(line);
+
+	if (!is_auth && line->len > LINE_LIMIT)
+		session_say(s, "500 5.5.2 The line is too long");
+	else if (s->login)
+		authenticate_answer(s, line);
+	else
+		run_command(s, line);
+	if (is_auth)
+		buf_wipe(line);
+}
+
+static void
+refuse_long_line(struct session *s)
+{
+	if (s->login)
+		authenticate_answer(s, NULL);
+	else if (!s->helo) /* such as POST with a very long path */
+		verb_foreign(s, "");
+	else
+		session_say(s, "500 5.5.2 The line is too long");
+}
+
+/* Reads a line and sets the reply to it; false when there is none to come. */
 static bool
 next_command(struct session *s, struct buf *line)
 {
-	conn_set_deadline(s->conn,
-	    clock_now() + s->config->listen.session_timeout);
-	switch (conn_line(s->conn, line, LINE_LIMIT)) {
+	size_t limit = s->config->listen.auth_file ? AUTH_LIMIT : LINE_LIMIT;
+	int64_t patience = s->config->listen.session_timeout;
+
+	conn_set_deadline(s->conn, clock_earlier(clock_now() + patience,
+	    s->quiet_since + QUIET_LIMIT * patience));
+	switch (conn_line(s->conn, line, limit)) {
 	case LINE_OK:
-		run_command(s, line);
+		take_line(s, line);
 		return !s->vanished;
 	case LINE_TOO_LONG:
-		if (!s->helo) { /* such as POST with a very long path */
-			verb_foreign(s, "");
-			return true;
-		}
-		session_say(s, "500 5.5.2 The line is too long");
-		return conn_skip_line(s->conn);
+		refuse_long_line(s);
+		return s->over || conn_skip_line(s->conn);
 	default:
 		return false;
 	}
@@ -435,7 +472,7 @@ session_run(struct conn *c, const struct client *client,
     const struct config *config, struct queue *queue)
 {
 	struct session s = {.conn = c, .client = client, .config = config,
-		.queue = queue};
+		.queue = queue, .quiet_since = clock_now()};
 	struct buf line = {0};
 	bool good;
 

@@ -3,9 +3,11 @@
 #define SESSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct buf;
+struct clients;
 struct config;
 struct conn;
 struct message;
@@ -17,8 +19,11 @@ struct client {
 	char name[80];   /* "192.0.2.1:4711" or "uid 1000", printable */
 	uid_t uid;       /* of the unix socket's peer, or NO_OWNER */
 	bool may_relay;
-	bool local;      /* it came by a unix socket, */
+	bool loopback;   /* it is on this machine: by address, or */
+	bool local;      /* by a unix socket, */
 	bool controls;   /* the one that is for administrators */
+	struct clients *clients; /* of the network, that it is one of */
+	uint8_t key[16];  /* its address there */
 	struct tls_server *tls; /* for STARTTLS, or NULL */
 	bool tls_first;  /* it begins with TLS */
 	/* Where there is no queue: takes over the message and appends the

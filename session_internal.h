@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "accounts.h"
 #include "buf.h"
 #include "data.h"
 
@@ -12,6 +13,7 @@ struct client;
 struct command;
 struct config;
 struct conn;
+struct login;
 struct message;
 struct queue;
 
@@ -29,6 +31,10 @@ struct session {
 	bool receiving;          /* 354 was the reply */
 	bool chunked;            /* a first BDAT has been taken */
 	struct data_reader reader; /* from one chunk to the next */
+	struct login *login;     /* the dialogue of AUTH, or NULL */
+	struct account account;  /* whoever has logged in */
+	unsigned refused_logins;
+	int64_t quiet_since;     /* the start, or the last message */
 	bool securing;           /* 220 was the reply to STARTTLS */
 	bool over;
 	bool quit;               /* the client has said so */

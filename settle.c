@@ -18,28 +18,6 @@
 
 enum { CROWDED_PAUSE = 30 * 1000 };
 
-struct submission *
-queue_take(struct queue *q, unsigned upstream)
-{
-	struct line *line = &q->lines[upstream];
-	int64_t until = clock_now() + q->config->upstreams[upstream].idle;
-	struct submission *s = NULL;
-	bool patient = true;
-
-	pthread_mutex_lock(&q->lock);
-	while (!q->stopping && !(s = line_take(line)) && patient) {
-		line->idle++;
-		patient = thread_wait(&line->work, &q->lock, until);
-		line->idle--;
-	}
-	if (s)
-		s->state = TRIED;
-	else
-		line->couriers--;
-	pthread_mutex_unlock(&q->lock);
-	return s;
-}
-
 bool
 queue_begin(struct queue *q, struct submission *s, struct smtp_terms *terms)
 {
@@ -101,8 +79,8 @@ queue_mark(struct queue *q, struct submission *s)
 	return false;
 }
 
-/* The rest of a line whose upstream has gone down, each to the next upstream
- * or back to its session. */
+/* The rest of a line whose upstream has gone down, or has used up its rate:
+ * each to the next upstream or back to its session. */
 static void
 clear_line(struct queue *q, unsigned upstream)
 {
@@ -110,6 +88,7 @@ clear_line(struct queue *q, unsigned upstream)
 	struct submission *s;
 
 	while ((s = line_take(line))) {
+		line_end_probe(q, s);
 		s->tried |= UINT64_C(1) << upstream;
 		if (line_find(q, s))
 			continue;
@@ -120,6 +99,47 @@ clear_line(struct queue *q, unsigned upstream)
 		s->state = SETTLED;
 		pthread_cond_broadcast(s->answered);
 	}
+}
+
+/* Until when a courier may sleep: until his patience ends, or there is room for
+ * whoever waits. Those whom that would take too long are sent away. */
+static int64_t
+sleep_until(struct queue *q, unsigned upstream, int64_t patience)
+{
+	struct line *line = &q->lines[upstream];
+	int64_t now = clock_now();
+
+	if (!line_waiting(line))
+		return patience;
+	if (line_rate_opens(q, upstream, now) > now)
+		clear_line(q, upstream);
+	return line_waiting(line) ? pace_opens(&line->pace,
+	    &q->config->upstreams[upstream].rates, now) : patience;
+}
+
+struct submission *
+queue_take(struct queue *q, unsigned upstream)
+{
+	struct line *line = &q->lines[upstream];
+	int64_t patience = clock_now() + q->config->upstreams[upstream].idle;
+	struct submission *s = NULL;
+
+	pthread_mutex_lock(&q->lock);
+	while (!q->stopping && !(s = line_serve(q, upstream))) {
+		int64_t until = sleep_until(q, upstream, patience);
+
+		if (until == patience && clock_now() >= until)
+			break;
+		line->idle++;
+		thread_wait(&line->work, &q->lock, until);
+		line->idle--;
+	}
+	if (s)
+		s->state = TRIED;
+	else
+		line->couriers--;
+	pthread_mutex_unlock(&q->lock);
+	return s;
 }
 
 /* Under the lock. True if another upstream gets the message now. */

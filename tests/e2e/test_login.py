@@ -4,11 +4,15 @@
 import base64
 import os
 
+import aiosmtpd.controller
+import aiosmtpd.handlers
+import aiosmtpd.smtp
 import pytest
 
 import harness
 from badrelay import Fault
 from harness import TEMPORARY, message, sendmail
+from postfix import free_ports
 
 B = "b@example.test"
 LONG = "ya29." + "a0AfB_by" * 1024  # 8 KB, as long as tokens become
@@ -215,3 +219,58 @@ def test_no_token_without_tls(relay, by_token, place, tls):
     result = sendmail(B, config=config, stdin=message())
     assert result.status == TEMPORARY
     assert logins(one) == [[]]
+
+
+# ---- A server that somebody else has written ----------------------------
+
+class TokenHandler(aiosmtpd.handlers.Sink):
+    """aiosmtpd with the mechanisms it does not bring."""
+
+    def __init__(self):
+        self.said = []
+
+    async def take_token(self, server, args, refused):
+        blob = await server.challenge_auth("") if len(args) == 1 \
+            else base64.b64decode(args[1])
+        self.said.append(blob)
+        if blob.endswith(b"auth=Bearer good\1\1"):
+            return aiosmtpd.smtp.AuthResult(success=True, auth_data=blob)
+        answer = await server.challenge_auth(
+            '{"status":"400","schemes":"Bearer"}')
+        self.said.append(answer)
+        assert answer == refused
+        return aiosmtpd.smtp.AuthResult(success=False, handled=False)
+
+    async def auth_XOAUTH2(self, server, args):
+        return await self.take_token(server, args, b"")
+
+    async def auth_OAUTHBEARER(self, server, args):
+        return await self.take_token(server, args, b"\1")
+
+
+@pytest.mark.parametrize("auth, said", [
+    ("xoauth2", b"user=sender\1auth=Bearer good\1\1"),
+    ("oauthbearer", b"n,a=sender,\1host=127.0.0.1\1port=%d\1"
+                    b"auth=Bearer good\1\1")],
+                         ids=["xoauth2", "oauthbearer"])
+@pytest.mark.parametrize("text, status", [("good", 0), ("bad", TEMPORARY)],
+                         ids=["good", "bad"])
+def test_aiosmtpd(auth, said, text, status, by_token, relay, place, tls):
+    handler, [port] = TokenHandler(), free_ports(1)
+    server = aiosmtpd.controller.Controller(
+        handler, hostname="127.0.0.1", port=port, tls_context=tls,
+        require_starttls=True, auth_required=True)
+    server.start()
+    try:
+        one = relay(tls=tls, mechanisms=("XOAUTH2",))  # for its sections
+        one.port = port
+        config = harness.write_config(place / "conf",
+                                      by_token(one, auth, text))
+        result = sendmail(B, config=config, stdin=message())
+    finally:
+        server.stop()
+    assert result.status == status, result.text
+    if status:
+        assert "status 400" in result.text
+    else:
+        assert handler.said == [said % port if b"%" in said else said]

@@ -788,7 +788,8 @@ def known_keys():
     result = {}
     for name, body in tables:
         entries = re.findall(
-            r'\{"(\w+)",\s*\w+,\s*\w+\(\w+\),\s*(NULL|"[^"]*")', body)
+            r'\{"(\w+)",\s*\w+,\s*\w+\([\w.]+\),\s*(NULL|"[^"]*")',
+            body)
         result[name] = {key: None if value == "NULL" else value.strip('"')
                         for key, value in entries}
     return result

@@ -492,10 +492,18 @@ static const struct refusal refusals[] = {
 	{RELAY "tls_key = /x\n", "tls_key = \"/x\": set without tls_cert"},
 	{RELAY "tls_cert = /x\ntls_key = credential:x\n", "tls_key = "
 	    "\"credential:x\": CREDENTIALS_DIRECTORY is not set"},
-	{RELAY "rate = 14/s\n", "not supported by this version"},
 	{RELAY "chunking = on\n", "eager"},
 	{RELAY "senders = x\n", "is not a list of addresses such as "},
 	{RELAY "senders = *@x\n", "no upstream is for all other senders"},
+	{RELAY "rate = 14\n", "is not a rate such as 14/s, nor two such as 14/s, "
+	    "10000/d"},
+	{RELAY "rate = 14/w\n", "is not a rate"},
+	{RELAY "rate = 14/ms\n", "is not a rate"},
+	{RELAY "rate = /s\n", "is not a rate"},
+	{RELAY "rate = 0/s\n", "is not a rate"},
+	{RELAY "rate = 10000000/s\n", "is not a rate"},
+	{RELAY "rate = 1/s, 2/m, 3/h\n", "is not a rate"},
+	{RELAY "rate = ,\n", "is not a rate"},
 	{RELAY "from = x\n", "[upstream] from = \"x\": has no domain"},
 	{RELAY "rewrite = yes\n", "is not one of never, unqualified, always"},
 	{RELAY "rewrite = always\n", "[upstream] from: not set, but rewrite is; "
@@ -511,10 +519,20 @@ static const struct refusal refusals[] = {
 	    "tls_address = \"10.0.0.1:465\": others than this machine"},
 	{RELAY "[listen]\ntls_cert = x\n", "is neither a path"},
 	{RELAY "[listen]\ntls_key = /x\n", "set without tls_cert"},
-	{RELAY "[listen]\nauth_file = x\n", "not supported by this version"},
-	{RELAY "[listen]\nmax_clients_per_address = 1\n",
-	    "not supported by this version"},
-	{RELAY "[listen]\nclient_rate = 1\n", "not supported by this version"},
+	{RELAY "[listen]\nauth_file = x\n", "is neither a path that begins "
+	    "with / nor credential:NAME"},
+	{RELAY "[listen]\nauth_file = /nowhere/x\n", "auth_file = \"/nowhere/"
+	    "x\": cannot be read: No such file or directory"},
+	{RELAY "[listen]\nmax_clients_per_address = 0\n",
+	    "is not from 1 to 10000"},
+	{RELAY "[listen]\nclient_rate = 1\n", "is not a rate such as 14/s"},
+	{RELAY "[listen]\nallow = 0.0.0.0/0\n", "[listen] allow: lets everybody "
+	    "send; write the networks that may, or the word anyone"},
+	{RELAY "[listen]\nallow = 10.0.0.1 ::/0\n", "write the networks"},
+	{RELAY "[listen]\nallow = 0.0.0.0/1, 128.0.0.0/1\n", "write the "
+	    "networks"},
+	{RELAY "[listen]\nallow = 2000::/3\n", "write the networks"},
+	{RELAY "[listen]\nallow = ::ffff:64.0.0.0/98\n", "write the networks"},
 	{RELAY "[queue]\nbounce_to = root\n", "[queue] bounce_to = \"root\": "
 	    "has no domain; write one behind an @\n"},
 	{RELAY "[queue]\nbounce_from = <>\n", "is not an address such as "
@@ -752,10 +770,10 @@ static const struct refusal warnings[] = {
 	    "read this file; chmod 0600 /dev/null"},
 	{RELAY "[listen]\nallow = anyone\n", "[listen] allow: lets everybody "
 	    "send"},
-	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 0.0.0.0/0\n",
+	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 0.0.0.0/0, anyone\n",
 	    "lets everybody send"},
-	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = ::/0\n",
-	    "lets everybody send"},
+	{RELAY "[listen]\naddress = [::]:25\nallow = 11.0.0.0/8, fc00::/7, "
+	    "fe80::/10, 2001::/16\n", NULL},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = anyone, private\n",
 	    "lets everybody send"},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = private\n",
@@ -1240,8 +1258,8 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_LISTEN_ALOW=x"}, "SMARTHOST_LISTEN_ALOW: unknown key; the "
 	    "nearest one is allow"},
 	{{"SMARTHOST_QUEUE_X=x"}, "SMARTHOST_QUEUE_X: unknown key"},
-	{{"SMARTHOST_LISTEN_CLIENT_RATE=x"}, "SMARTHOST_LISTEN_CLIENT_RATE: not "
-	    "supported by this version"},
+	{{"SMARTHOST_LISTEN_CLIENT_RATE=x"}, "SMARTHOST_LISTEN_CLIENT_RATE = \"x\": is "
+	    "not a rate"},
 	{{"SMARTHOST_IDENTITY_FROM=x"}, "SMARTHOST_IDENTITY_FROM = \"x\": has "
 	    "no domain"},
 	{{"SMARTHOST_STATUS_ADDRESS=x"}, "not supported by this version"},
