@@ -40,7 +40,7 @@ attempt(struct queue *q, struct submission *s, struct verdict *v)
 	uint64_t route = ~s->tried;
 
 	*v = s->verdict;
-	for (; route; route &= route - 1) {
+	for (; route && message_is_waiting(s->message); route &= route - 1) {
 		unsigned i = route_first(route);
 		const struct upstream *u = q->relays[i].upstream;
 		struct smtp_terms terms = terms_of(s, u);

@@ -111,6 +111,11 @@ load(struct queue *q, const char *id)
 	case LOADED:
 		s = submission_new(m);
 		s->tried = ~route_of(q->config, m->sender);
+		if (!stored_route(q, m)) {
+			submission_free(s);
+			backlog_plan(q, id, clock_now() + TROUBLE_PAUSE);
+			break;
+		}
 		s->keeps = s->stored = s->abandoned = true;
 		return s;
 	case LOAD_BUSY:
@@ -132,15 +137,6 @@ load(struct queue *q, const char *id)
 		break;
 	}
 	return NULL;
-}
-
-static bool
-has_waiting(const struct message *m)
-{
-	for (size_t i = 0; i < m->recipient_count; i++)
-		if (m->recipients[i].outcome == WAITING)
-			return true;
-	return false;
 }
 
 /* Under the lock: whether a courier has it now. If not, *when is its next
@@ -194,7 +190,7 @@ is_over(struct queue *q, struct submission *s)
 	int64_t until;
 	bool held;
 
-	if (!has_waiting(s->message))
+	if (!message_is_waiting(s->message))
 		return true;
 	if (!stored_is_expired(q, s->message))
 		return false;

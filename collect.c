@@ -143,6 +143,7 @@ complete(struct drop *d)
 		return;
 	buf_addf(&from, "local (uid %u)", (unsigned)d->file.owner);
 	origin.from = from.data;
+	queue_route(d->collector->queue, m);
 	message_complete(m, hostname, NULL);
 	message_add_received(m, &origin, hostname);
 	m->limit += m->header.len - before;

@@ -166,6 +166,8 @@ config_free(struct config *config)
 	free(config->queue.bounce_from);
 	free(config->identity.domain);
 	free(config->identity.from);
+	free(config->identity.aliases);
+	free(config->identity.local_to);
 	buf_free(&config->warnings);
 	*config = (struct config){0};
 }

@@ -87,6 +87,9 @@ struct identity_config {
 	char *domain;              /* completes addresses; NULL: hostname */
 	char *from;                /* or NULL */
 	enum rewrite rewrite;
+	char *aliases;             /* path, or NULL: none */
+	bool aliases_is_default;
+	char *local_to;            /* or NULL */
 };
 
 struct listen_config {

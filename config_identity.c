@@ -46,6 +46,8 @@ config_judge_identity(struct draft *draft)
 	    config->identity.from);
 
 	block_take_defaults(&draft->identity);
+	config->identity.aliases_is_default =
+	    !block_where(&draft->identity, "aliases");
 	for (size_t i = 0; i < config->upstream_count; i++)
 		judge_rewrite(draft, &draft->upstreams[i]);
 	if (config->identity.from && !is_used(config))

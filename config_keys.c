@@ -163,6 +163,9 @@ static const struct key identity_keys[] = {
 	{"domain", parse_hostname, IDENTITY(domain), NULL, NULL},
 	{"from", parse_mailbox, IDENTITY(from), NULL, NULL},
 	{"rewrite", parse_choice, IDENTITY(rewrite), "never", rewrite_choices},
+	{"aliases", parse_path_or_none, IDENTITY(aliases), "/etc/aliases",
+	    NULL},
+	{"local_to", parse_mailbox, IDENTITY(local_to), NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -171,8 +174,7 @@ const struct section config_sections[] = {
 	{"upstream", upstream_keys, ""},
 	{"listen", listen_keys, ""},
 	{"queue", queue_keys, ""},
-	{"identity", identity_keys, " aliases local_to add_header "
-	    "remove_header archive_to "},
+	{"identity", identity_keys, " add_header remove_header archive_to "},
 	{"staging", NULL, ""},
 	{"status", NULL, ""},
 	{NULL, NULL, NULL},

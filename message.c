@@ -78,15 +78,20 @@ message_drop_file(struct message *m)
 }
 
 void
+recipient_free(struct recipient *r)
+{
+	free(r->address);
+	free(r->original);
+	free(r->reply);
+}
+
+void
 message_free(struct message *m)
 {
 	if (!m)
 		return;
-	for (size_t i = 0; i < m->recipient_count; i++) {
-		free(m->recipients[i].address);
-		free(m->recipients[i].original);
-		free(m->recipients[i].reply);
-	}
+	for (size_t i = 0; i < m->recipient_count; i++)
+		recipient_free(&m->recipients[i]);
 	free(m->recipients);
 	free(m->sender);
 	free(m->envelope_id);
@@ -244,9 +249,18 @@ message_forget_results(struct message *m)
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		struct recipient *r = &m->recipients[i];
 
-		if (r->outcome == LATER || r->outcome == HOLD)
+		if (r->outcome == LATER || (r->outcome == HOLD && !r->unrouted))
 			r->outcome = WAITING;
 	}
+}
+
+bool
+message_is_waiting(const struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == WAITING)
+			return true;
+	return false;
 }
 
 void

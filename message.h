@@ -43,6 +43,8 @@ struct recipient {
 	bool relayed;    /* sent to a relay that will not tell the sender, who
 	                  * wants to know; not kept on disk */
 	enum outcome outcome;
+	bool unrouted; /* a name of this host, and nothing says where its
+	                * mail goes: HOLD, and no relay is asked */
 	bool held;   /* its file says HOLD: a person has to change something */
 	int code;    /* of the last reply; 0: none */
 	char *reply; /* its text, printable; or NULL */
@@ -83,6 +85,7 @@ struct message {
 	char old_name[QUEUE_ID_SIZE]; /* its name there, if it has been another
 	                         * message's and has so many bytes; or "" */
 	off_t old_size;
+	bool routed;            /* its recipients are those who get it */
 	bool direct_only;       /* it cannot be kept: at once, or not at all */
 
 	/* While it is being read: */
@@ -166,6 +169,12 @@ bool recipient_wants(const struct recipient *, unsigned notify);
 
 /* Has a commit write the results that are final. Not while one is going on. */
 void message_know_results(struct message *);
+
+/* Frees what it holds. */
+void recipient_free(struct recipient *);
+
+/* Whether it is to be offered to somebody. */
+bool message_is_waiting(const struct message *);
 
 /* Appends the address as it is said to a relay. */
 void recipient_add_address(struct buf *, const struct recipient *);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "config.h"
+#include "forwards.h"
 #include "message.h"
 #include "queue_internal.h"
 #include "relay.h"
@@ -36,6 +37,7 @@ queue_new(const struct config *config, const struct relay *relays,
 	q->alone = alone;
 	q->lines = xcalloc(config->upstream_count, sizeof(*q->lines));
 	q->owed = owed_new();
+	q->forwards = forwards_new(config);
 	pthread_mutex_init(&q->lock, NULL);
 	thread_cond_init(&q->left);
 	thread_cond_init(&q->tick);
@@ -71,6 +73,7 @@ queue_free(struct queue *q)
 	roster_free(&q->roster);
 	pauses_clear(&q->senders);
 	owed_free(q->owed);
+	forwards_free(q->forwards);
 	pthread_mutex_destroy(&q->lock);
 	free(q->lines);
 	free(q);
@@ -233,7 +236,8 @@ try_directly(struct queue *q, struct submission *s)
 	if (q->stopping)
 		verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 		    "smarthost is stopping");
-	if (q->stopping || q->config->queue.commit_first || !line_find(q, s))
+	if (q->stopping || q->config->queue.commit_first ||
+	    !message_is_waiting(s->message) || !line_find(q, s))
 		return;
 	join_waiting(q, s);
 	line_staff(q);
@@ -344,6 +348,28 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 }
 
 void
+queue_route(struct queue *q, struct message *m)
+{
+	if (!m->routed)
+		(void)forwards_apply(q->forwards, m);
+	m->routed = true;
+}
+
+/* Whether there is nothing to try: for names of this host that nothing is said
+ * about, there is no relay to ask. Who else is in the message waits for them
+ * only where all get it or nobody. */
+static bool
+is_unrouted(const struct submission *s, struct verdict *v)
+{
+	const struct message *m = s->message;
+
+	if (!forwards_has_unrouted(m) || (s->keeps && message_is_waiting(m)))
+		return false;
+	forwards_explain(m, v);
+	return true;
+}
+
+void
 queue_submit(struct queue *q, struct message *m, struct verdict *v)
 {
 	struct submission *s = submission_new(m);
@@ -353,7 +379,12 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 	s->deadline = clock_now() + q->config->queue.direct_wait;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    "it waits for its turn");
-	if (q->alone)
+	queue_route(q, m);
+	if (is_unrouted(s, &s->verdict) && !s->keeps) {
+		*v = s->verdict;
+		report_results(m, NULL, v, NULL);
+		submission_free(s);
+	} else if (q->alone)
 		alone_submit(q, s, v);
 	else
 		submit_and_wait(q, s, v);

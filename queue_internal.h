@@ -20,6 +20,7 @@ struct message;
 struct parking;
 struct queue_id;
 struct relay;
+struct forwards;
 struct spool;
 
 /*
@@ -107,6 +108,7 @@ struct queue {
 	struct parking *parked;   /* ...and what is due, see parking.c */
 	size_t parked_count;
 	struct pauses senders;    /* whom the relay does not let send */
+	struct forwards *forwards;    /* who gets what is for this host */
 	struct owed *owed;        /* notices that wait to be one */
 	struct submission *unmarked; /* sent, but the disk does not know yet */
 	int64_t disk_opens;       /* until then no file can be opened */
@@ -265,6 +267,10 @@ void parking_clear(struct queue *old, struct queue *heir);
 /* Puts the message on stable storage. False with errno set, and then it is
  * not there at all. */
 bool stored_commit(struct queue *, struct message *);
+
+/* Gives a stored one the recipients that names of this host stand for by now.
+ * False if the disk does not take that: it is not to be sent then. */
+bool stored_route(struct queue *, struct message *);
 
 /* What a session does with a message of its own that is done, and of which its
  * client hears all there is to say; and with one that somebody has to try

@@ -67,6 +67,8 @@ complete_message(struct session *s)
 
 	if (s->completed)
 		return;
+	if (s->queue)
+		queue_route(s->queue, m);
 	message_complete(m, s->config->hostname, NULL);
 	if (s->queue)
 		add_received(s);

@@ -13,9 +13,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "aliases.h"
 #include "console.h"
 #include "daemon.h"
+#include "forwards.h"
 #include "message.h"
 #include "queue_command.h"
 #include "ways.h"
@@ -68,26 +69,45 @@ add_way(const struct job *j, struct buf *out)
 		    u->directory);
 }
 
+/* Those who get it; the daemon knows better if we may not know. */
+static void
+find_readers(struct job *j, struct message *m)
+{
+	const char *domain = j->setup.config.identity.domain;
+	struct forwards *r;
+
+	if (!j->configured)
+		return;
+	r = forwards_new(&j->setup.config);
+	(void)forwards_apply(r, m);
+	forwards_free(r);
+	for (size_t i = 0; i < m->recipient_count; i++)
+		m->recipients[i].domain = domain;
+}
+
 /* Where each recipient's mail would go; nothing is sent. */
 static int
 verify(struct job *j)
 {
 	int status = compose_recipients(&j->draft);
-	const struct message *m = j->draft.message;
-	const char *domain = j->setup.config.identity.domain;
+	struct message *m = j->draft.message;
 	struct buf way = {0};
 
-	if (!domain)
-		domain = j->draft.hostname;
 	if (status != EX_OK)
 		return complain(j, status);
 	add_way(j, &way);
+	find_readers(j, m);
 	for (size_t i = 0; i < m->recipient_count; i++) {
-		const char *address = m->recipients[i].address;
-		bool bare = !address_is_qualified(address);
+		const struct recipient *r = &m->recipients[i];
+		struct buf address = {0};
 
-		printf("%s%s%s... deliverable%s\n", address, bare ? "@" : "",
-		    bare ? domain : "", buf_text(&way));
+		recipient_add_address(&address, r);
+		if (r->unrouted)
+			printf("%s... held: %s\n", address.data, r->reply);
+		else
+			printf("%s... deliverable%s\n", address.data,
+			    buf_text(&way));
+		buf_free(&address);
 	}
 	buf_free(&way);
 	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
@@ -128,6 +148,34 @@ configure(struct job *j, const char *option)
 					  : j->hostname;
 }
 
+/* newaliases: the file is read where it is used, so there is nothing to make;
+ * this says whether it can be. */
+static int
+check_aliases(struct job *j)
+{
+	const struct identity_config *identity = &j->setup.config.identity;
+	const char *file = j->configured ? identity->aliases : "/etc/aliases";
+	struct buf errors = {0}, warnings = {0};
+	const struct aliases_talk talk = {&errors, &warnings};
+	struct aliases *all = file ? aliases_read(file, &talk) : NULL;
+	bool optional = !j->configured || identity->aliases_is_default;
+	int status = errors.len ? EX_DATAERR : EX_OK;
+
+	if (all && !errors.len)
+		printf("%s: %zu aliases\n", file, all->count);
+	if (file && !all && !(errno == ENOENT && optional)) {
+		buf_addf(&errors, "%s: cannot be read: %s\n", file,
+		    strerror(errno));
+		status = EX_CONFIG;
+	}
+	setup_print(stderr, "sendmail: ", &errors);
+	setup_print(stderr, "sendmail: warning: ", &warnings);
+	aliases_free(all);
+	buf_free(&errors);
+	buf_free(&warnings);
+	return status;
+}
+
 static int
 run_mode(struct job *j)
 {
@@ -150,7 +198,7 @@ run_mode(struct job *j)
 	case MODE_QUEUE_RUN:
 		return queue_command_run(&place, j->options.queue_id);
 	case MODE_ALIASES:
-		return EX_OK;
+		return check_aliases(j);
 	case MODE_SESSION:
 		return hold_session(j);
 	case MODE_VERIFY:

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "aliases.h"
 #include "favourite.h"
 #include "tls.h"
 
@@ -156,6 +157,29 @@ check_capture(const struct upstream *u, struct buf *why)
 	return false;
 }
 
+/* One that does not make sense is no reason to stop: names of this host are
+ * held then. But there must be one, if somebody has named it. */
+static bool
+check_aliases(struct setup *s, struct buf *why)
+{
+	const struct identity_config *identity = &s->config.identity;
+	struct buf errors = {0};
+	const struct aliases_talk talk = {&errors, &s->config.warnings};
+	struct aliases *all = identity->aliases
+	    ? aliases_read(identity->aliases, &talk) : NULL;
+	bool missing = identity->aliases && !all;
+
+	if (missing && !(errno == ENOENT && identity->aliases_is_default))
+		buf_addf(identity->aliases_is_default ? &s->config.warnings
+						      : why,
+		    "[identity] aliases: %s cannot be read: %s\n",
+		    identity->aliases, strerror(errno));
+	buf_add(&s->config.warnings, buf_text(&errors), errors.len);
+	buf_free(&errors);
+	aliases_free(all);
+	return !missing || identity->aliases_is_default;
+}
+
 bool
 setup_prepare(struct setup *s, struct buf *why)
 {
@@ -169,7 +193,7 @@ setup_prepare(struct setup *s, struct buf *why)
 		    !check_capture(u, why))
 			return false;
 	}
-	return true;
+	return check_aliases(s, why);
 }
 
 bool

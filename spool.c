@@ -112,15 +112,16 @@ write_content(int fd, const struct message *m, struct buf *start)
 	return ok;
 }
 
-/* The envelope, and the content unless it is there already. */
+/* The envelope, with all results or as a fresh one (see record.h), and the
+ * content unless it is there already. */
 static bool
-write_message(int fd, const struct message *m, bool content)
+write_message(int fd, const struct message *m, bool fresh, bool content)
 {
 	struct buf start = {0};
 	off_t size;
 	bool ok;
 
-	record_add(&start, m, true);
+	record_add(&start, m, fresh);
 	size = (off_t)(start.len + message_size(m));
 	errno = EFBIG; /* nobody would read such an envelope again */
 	ok = start.len <= RECORD_MAX &&
@@ -135,7 +136,7 @@ write_message(int fd, const struct message *m, bool content)
 bool
 spool_write(int fd, const struct message *m)
 {
-	return write_message(fd, m, true);
+	return write_message(fd, m, true, true);
 }
 
 /* A fsync that failed is never tried again: the kernel may have forgotten
@@ -196,8 +197,7 @@ spool_commit(struct spool *s, struct message *m)
 	bool begun = m->file >= 0;
 
 	if ((begun || spares_take(&s->spares, m) || create(s, m)) &&
-	    write_message(m->file, m, !begun) &&
-	    publish(s, m)) {
+	    write_message(m->file, m, true, !begun) && publish(s, m)) {
 		m->incoming = -1;
 		*m->old_name = '\0';
 		m->old_size = 0;
@@ -210,6 +210,28 @@ spool_commit(struct spool *s, struct message *m)
 		errno = error;
 		give_up(m);
 	}
+	return false;
+}
+
+bool
+spool_rewrite(struct spool *s, struct message *m)
+{
+	int old = m->file, error;
+	bool ok;
+
+	(void)unlinkat(s->incoming, m->id, 0); /* of a crash */
+	m->file = -1;
+	ok = create(s, m) && write_message(m->file, m, false, true) &&
+	    renameat(s->incoming, m->id, s->queue, m->id) == 0;
+	if (ok) {
+		m->incoming = -1;
+		close(old);
+		return fsync(s->queue) == 0;
+	}
+	error = errno;
+	message_drop_file(m);
+	m->file = old;
+	errno = error;
 	return false;
 }
 

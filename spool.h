@@ -90,6 +90,11 @@ bool spool_put_off(struct message *, time_t next_try);
 /* The same but for the time. */
 bool spool_mark(struct message *);
 
+/* Writes it anew, with recipients that have changed, in place of its file,
+ * which it goes on having the lock of: a crash leaves the one or the other.
+ * False with errno set. */
+bool spool_rewrite(struct spool *, struct message *);
+
 /* Takes a message out of the queue for good; its marks are written first, so
  * that a crash in between does not send it again. That somebody has removed its
  * file already is no failure. */

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "config.h"
+#include "forwards.h"
 #include "log.h"
 #include "message.h"
 #include "queue_internal.h"
@@ -43,6 +44,18 @@ count(const struct message *m, enum outcome a, enum outcome b)
 	return n;
 }
 
+/* Whether asking the relay again serves nothing. To look again whether a name
+ * of this host has somebody by now asks nobody. */
+static bool
+is_held(const struct message *m)
+{
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].outcome == HOLD &&
+		    !m->recipients[i].unrouted)
+			return true;
+	return false;
+}
+
 /* Half its age, between a minute and retry_max; what a person has to cure is
  * tried after the longest pause only. A fifth either way, so that messages of
  * the same moment do not stay together. In ms. */
@@ -53,7 +66,7 @@ pause_of(const struct queue *q, const struct message *m)
 	    (unsigned)clock_now();
 	int64_t pause = q->config->queue.retry_max;
 
-	if (age_of(m) < 2 * pause / SECOND && !count(m, HOLD, HOLD))
+	if (age_of(m) < 2 * pause / SECOND && !is_held(m))
 		pause = age_of(m) * SECOND / 2;
 	if (pause < MINUTE)
 		pause = MINUTE;
@@ -98,6 +111,16 @@ stored_is_expired(struct queue *q, const struct message *m)
 {
 	return stored_is_calm(q) &&
 	    age_of(m) > q->config->queue.lifetime / SECOND;
+}
+
+bool
+stored_route(struct queue *q, struct message *m)
+{
+	if (!forwards_apply(q->forwards, m) || spool_rewrite(q->spool, m))
+		return true;
+	log_message(LEVEL_ERROR, "cannot write %s in the spool with its new "
+	    "recipients: %s", m->id, strerror(errno));
+	return false;
 }
 
 bool
@@ -182,6 +205,9 @@ keep_unmarked(struct queue *q, struct submission *s)
 		    "of %s: %s; it is not tried again before that is done",
 		    s->message->id, strerror(errno));
 	s->unmarked = true;
+	for (size_t i = 0; i < s->message->recipient_count; i++)
+		/* of a configuration that may go before it */
+		s->message->recipients[i].domain = NULL;
 	q = queue_lock_newest(q);
 	s->next = q->unmarked;
 	q->unmarked = s;

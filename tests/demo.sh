@@ -165,6 +165,9 @@ cat >"$work/smarthost.conf" <<END
 [smarthost]
 hostname = demo.example
 
+[identity]
+domain = demo.example
+
 [upstream]
 host = 127.0.0.1
 port = $port

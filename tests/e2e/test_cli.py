@@ -146,7 +146,7 @@ def test_session_with_a_program_that_waits(send, one):
 # ---- -bv, -bd, -q, -od, -oe ------------------------------------------
 
 @pytest.mark.parametrize("args, text, named", [
-    (["b@x.test", "root"], b"", ["b@x.test", "root@client.example.test"]),
+    (["b@x.test", "c@x.test"], b"", ["b@x.test", "c@x.test"]),
     (["-t"], b"To: b@x.test\nBcc: c@x.test\n\n", ["b@x.test", "c@x.test"])])
 def test_verify(args, text, named, send, one):
     result = send("-bv", *args, stdin=text)

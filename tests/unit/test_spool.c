@@ -2133,6 +2133,83 @@ a_body_that_does_not_fit(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* --- Written anew -------------------------------------------------------- */
+
+/* With other recipients, of whom one has got it. */
+static struct message *
+load_and_change(const char *id)
+{
+	struct message *m = load(id);
+
+	message_add_recipient(m, "new@example.test");
+	message_add_recipient(m, "newer@example.test");
+	recipient_set(&m->recipients[m->recipient_count - 1], SENT, 250, "ok");
+	return m;
+}
+
+static void
+a_rewritten_one_is_the_same_but_for_its_recipients(void **state)
+{
+	char id[QUEUE_ID_SIZE];
+	struct message *m, *back;
+	size_t count;
+
+	(void)state;
+	store(id);
+	m = load_and_change(id);
+	count = m->recipient_count;
+	assert_true(spool_rewrite(spool, m));
+	assert_int_equal(refusal(id), LOAD_BUSY);
+	assert_true(spool_mark(m)); /* it is the new file that is marked */
+	message_free(m);
+	back = load(id);
+	assert_int_equal(back->recipient_count, count);
+	assert_int_equal(back->recipients[count - 2].outcome, WAITING);
+	assert_int_equal(back->recipients[count - 1].outcome, SENT);
+	m = make_small();
+	memcpy(m->id, id, QUEUE_ID_SIZE);
+	m->arrived_at = back->arrived_at;
+	message_add_recipient(m, "new@example.test");
+	message_add_recipient(m, "newer@example.test");
+	assert_same(m, back);
+	message_free(m);
+	message_free(back);
+	assert_int_equal(count_names("queue"), 1);
+	assert_int_equal(count_names("incoming"), 0);
+}
+
+/* Whichever call fails, there is one of the two, whole, and whoever has it
+ * still has its lock. */
+static void
+a_rewriting_that_fails_leaves_the_one_or_the_other(void **state)
+{
+	bool done = false;
+	size_t number = 0;
+
+	(void)state;
+	while (!done) {
+		char id[QUEUE_ID_SIZE];
+		struct message *m;
+
+		store(id);
+		m = load_and_change(id);
+		hook_reset();
+		hook.letter = '*';
+		hook.number = ++number;
+		hook.error = EIO;
+		done = spool_rewrite(spool, m) && hook.len < number;
+		hook_reset();
+		assert_int_equal(count_names("incoming"), 0);
+		assert_int_equal(refusal(id), LOAD_BUSY);
+		message_free(m);
+		m = load(id);
+		assert_true(spool_remove(spool, m));
+		message_free(m);
+		assert_in_range(number, 1, 50);
+	}
+	assert_in_range(number, 5, 50);
+}
+
 int
 main(void)
 {
@@ -2203,6 +2280,8 @@ main(void)
 		TEST(a_begin_that_fails_leaves_nothing),
 		TEST(a_begun_commit_that_fails_leaves_nothing),
 		TEST(a_body_that_does_not_fit),
+		TEST(a_rewritten_one_is_the_same_but_for_its_recipients),
+		TEST(a_rewriting_that_fails_leaves_the_one_or_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
