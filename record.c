@@ -133,12 +133,16 @@ take_line(char **at, const char *word, char **value)
 	return true;
 }
 
+/* Only as record_add() writes it, since it is written in its place again. */
 static bool
 take_number(char **at, const char *word, uint64_t max, uint64_t *number)
 {
+	bool filled = strcmp(word, "content") == 0;
 	char *value, *end;
 
 	if (!take_line(at, word, &value) || *value < '0' || *value > '9')
+		return false;
+	if (filled ? strlen(value) != 20 : *value == '0' && value[1])
 		return false;
 	errno = 0;
 	*number = strtoull(value, &end, 10);
@@ -256,7 +260,9 @@ record_read(char *text, struct message *m, uint64_t *header,
 	    !take_number(&text, "header", SIZE_MAX / 2, header) ||
 	    !take_number(&text, "content", INT64_MAX, content))
 		return false;
-	while (take_recipient(&text, m))
-		;
-	return m->recipient_count > 0 && strcmp(text, "end\n") == 0;
+	/* One that cannot be read must not be forgotten: it is a person. */
+	while (strcmp(text, "end\n") != 0)
+		if (!take_recipient(&text, m))
+			return false;
+	return m->recipient_count > 0;
 }

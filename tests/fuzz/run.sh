@@ -1,24 +1,44 @@
 #!/bin/sh
 # tests/fuzz/run.sh SECONDS PROGRAM...
-# Runs each fuzzer for so long, from its seeds (tests/fuzz/seeds/NAME); what
-# it learns stays in the build directory, beside what broke it.
+# Runs each fuzzer for so long, two at a time, from its seeds
+# (tests/fuzz/seeds/NAME) and with its words (tests/fuzz/NAME.dict). What it
+# learns stays in the build directory, beside what broke it. The last line is
+# how many found nothing and how many something.
 set -u
 seconds=$1
 shift
-status=0
-for program in "$@"; do
-	name=${program##*/fuzz_}
-	corpus=$program.corpus
+
+run_one() {
+	name=${1##*/fuzz_}
+	corpus=$1.corpus
+	log=$1.log
 	mkdir -p "$corpus"
-	set -- "$corpus"
+	set -- "$1" "$corpus"
 	[ ! -d "tests/fuzz/seeds/$name" ] || set -- "$@" "tests/fuzz/seeds/$name"
-	if "$program" -max_total_time="$seconds" -timeout=10 \
-	    -artifact_prefix="$program." "$@" >"$program.log" 2>&1; then
-		echo "$name: $(grep '^Done' "$program.log")"
+	[ ! -f "tests/fuzz/$name.dict" ] ||
+		set -- "$@" "-dict=tests/fuzz/$name.dict"
+	if "$@" -max_total_time="$seconds" -timeout=60 \
+	    -artifact_prefix="${corpus%corpus}" >"$log" 2>&1; then
+		echo "$name: $(sed -n 's/^Done //p' "$log")"
 	else
-		echo "$name: FAILED"
-		cat "$program.log"
-		status=1
+		echo "$name: FAILED, see $log"
+		return 1
 	fi
+}
+
+if [ $# -eq 1 ]; then
+	run_one "$1"
+	exit
+fi
+
+lines=$(mktemp) || exit 1
+trap 'rm -f "$lines"' EXIT
+printf '%s\n' "$@" | xargs -n 1 -P 2 sh "$0" "$seconds" | tee "$lines"
+passed=$(grep -c ': [0-9]* runs in ' "$lines")
+sed -n 's/.*: FAILED, see //p' "$lines" | while read -r log; do
+	echo "--- $log"
+	tail -n 60 "$log"
 done
-exit "$status"
+failed=$(($# - passed))
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
