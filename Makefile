@@ -103,10 +103,12 @@ GCC = BUILD=build/gcc BIN=build/gcc/smarthost CC=gcc \
 	WARNINGS='$(WARNINGS) -Werror'
 CLANG = BUILD=build/clang BIN=build/clang/smarthost CC=clang \
 	WARNINGS='$(WARNINGS) -Werror'
-ASAN = BUILD=build/asan BIN=build/asan/smarthost CPPFLAGS= \
+ASAN = BUILD=build/asan BIN=build/asan/smarthost \
+	CPPFLAGS=-DSMARTHOST_SANITIZED \
 	CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	    -fno-sanitize-recover=undefined'
-TSAN = BUILD=build/tsan BIN=build/tsan/smarthost CPPFLAGS= \
+TSAN = BUILD=build/tsan BIN=build/tsan/smarthost \
+	CPPFLAGS=-DSMARTHOST_SANITIZED \
 	CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
 FUZZ = BUILD=build/fuzz CC=clang CPPFLAGS= \
 	CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined \
@@ -168,7 +170,9 @@ static:
 	    $$($(CC) -print-file-name=lib$$lib.a) $(BUILD)/lib$$lib.a; done
 	@echo '  LINK  smarthost-static'
 	$(V)musl-gcc -static -s -std=c11 -D_GNU_SOURCE -DSMARTHOST_VERSION=\"$(VERSION)\" \
-	    -idirafter /usr/include -fno-strict-overflow \
+	    -idirafter /usr/include \
+	    -idirafter /usr/include/$$($(CC) -print-multiarch) \
+	    -fno-strict-overflow \
 	    -fstack-protector-strong -Wl,-z,relro,-z,now,-z,noexecstack \
 	    $(SMALL) -o smarthost-static $(SOURCES) conf/container/fortify.c \
 	    $(BUILD)/libbearssl.a $(BUILD)/libinih.a

@@ -22,6 +22,7 @@
 #include "dial.h"
 #include "generation.h"
 #include "ground.h"
+#include "helper.h"
 #include "listen.h"
 #include "maildrop.h"
 #include "notify.h"
@@ -29,6 +30,7 @@
 #include "queue.h"
 #include "queue_command.h"
 #include "reload.h"
+#include "sandbox.h"
 #include "setup.h"
 #include "spool.h"
 #include "thread.h"
@@ -195,7 +197,6 @@ serve(struct daemon *d)
 {
 	bool clean;
 
-	notify_open(&d->manager);
 	announce(&d->generations.newest->setup);
 	listen_start(d->listener, &d->generations);
 	/* What this thread alone has changed so far may change from here on. */
@@ -206,7 +207,6 @@ serve(struct daemon *d)
 	listen_run(d->listener, d->reloader.stop_fd, &d->manager);
 	notify_send(&d->manager, "STOPPING=1");
 	clean = stop(d);
-	notify_close(&d->manager);
 	log_event(LEVEL_INFO, "stopped", "note",
 	    clean ? NULL : "stop_timeout is over, the rest is cut off", NULL);
 	if (!clean)
@@ -321,6 +321,14 @@ run(struct daemon *d, struct buf *why)
 		    "that the daemon runs as, so SIGHUP cannot have it read "
 		    "again\n", d->reloader.path);
 	log_warnings(&s->config);
+	if (!helper_start(&s->config, &d->reloader.helper)) {
+		buf_addf(why, "cannot start a process for commands: %s",
+		    strerror(errno));
+		return EX_OSERR;
+	}
+	setup_use_helper(s, d->reloader.helper);
+	notify_open(&d->manager);
+	sandbox_enter(s, d->reloader.path);
 	if (watch_signals(&d->reloader.stop_fd, &d->reloader.ask_fd))
 		return serve_queue(d, why);
 	buf_addf(why, "cannot start: %s", strerror(errno));
@@ -352,6 +360,8 @@ daemon_free(struct daemon *d)
 		listen_free(d->listener);
 	if (d->spool)
 		spool_close(d->spool);
+	helper_free(d->reloader.helper);
+	notify_close(&d->manager);
 	reload_free_environment(d->reloader.environment);
 	free(d);
 }
@@ -365,6 +375,7 @@ daemon_run(const char *config_path)
 
 	setup_forbid_core_files();
 	generations_init(&d->generations);
+	d->manager.fd = -1;
 	d->reloader.path = setup_config_path(config_path);
 	d->reloader.environment = reload_copy_environment(environ);
 	if (setup_read(&d->generations.newest->setup, d->reloader.path, &why))

@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "generation.h"
+#include "helper.h"
 #include "listen.h"
 #include "log.h"
 #include "notify.h"
@@ -63,6 +64,19 @@ addresses_differ(const struct endpoints *a, const struct endpoints *b)
 	return false;
 }
 
+/* A command that the process which runs them has never heard of. */
+static bool
+has_new_command(const struct config *c, const struct helper *helper)
+{
+	for (size_t i = 0; i < c->upstream_count; i++) {
+		char **words = c->upstreams[i].password.words;
+
+		if (words && !helper_knows(helper, words))
+			return true;
+	}
+	return false;
+}
+
 /* The key that has changed and that only a start can heed, or NULL. */
 static const char *
 needs_restart(const struct config *now, const struct config *then)
@@ -95,11 +109,14 @@ prepare(const struct reloader *r, const struct config *now, struct buf *why)
 	reload_free_environment(environment);
 	if (ok)
 		key = needs_restart(now, &g->setup.config);
+	if (ok && !key && has_new_command(&g->setup.config, r->helper))
+		key = "[upstream] password_command";
 	if (key)
 		buf_addf(why, "%s has changed, which needs a restart", key);
 	if (ok && !key && setup_prepare(&g->setup, why) &&
 	    setup_prepare_listener(&g->setup, why)) {
 		config_complete_hostname(&g->setup.config);
+		setup_use_helper(&g->setup, r->helper);
 		setup_relays(&g->setup, r->stop_fd, false);
 		g->queue = queue_new(&g->setup.config, g->setup.relays,
 		    r->spool, false);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct generations;
+struct helper;
 struct listener;
 struct notify;
 struct spool;
@@ -18,6 +19,7 @@ struct reloader {
 	struct generations *generations;
 	struct listener *listener;
 	struct spool *spool; /* or NULL */
+	struct helper *helper; /* or NULL */
 	const struct notify *manager;
 	int stop_fd;
 	int ask_fd;          /* a byte in it asks for a reload */

@@ -21,6 +21,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "helper.h"
 
 enum {
 	SECRET_MAX = 16 * 1024,
@@ -325,6 +326,9 @@ secret_read(const struct secret *secret, int stop_fd, struct buf *out,
 	case SECRET_FILE:
 		return from_file(secret->text, out, why);
 	case SECRET_COMMAND:
+		if (secret->helper)
+			return helper_ask(secret->helper, secret->words,
+			    stop_fd, out, why);
 		return from_command(secret->words, stop_fd, out, why);
 	case SECRET_LITERAL:
 		fault = pour(secret->text, strlen(secret->text), out);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 struct buf;
+struct helper;
 
 enum secret_kind { SECRET_NONE, SECRET_LITERAL, SECRET_FILE, SECRET_COMMAND };
 
@@ -13,6 +14,7 @@ struct secret {
 	enum secret_kind kind;
 	char *text;    /* the password, the file's path, or the command line */
 	char **words;  /* the command's words, NULL-ended; else NULL */
+	const struct helper *helper; /* runs the command; NULL: we do */
 };
 
 /* Splits a command line on blanks; single and double quotes keep blanks, a

@@ -208,6 +208,13 @@ setup_prepare_listener(struct setup *s, struct buf *why)
 }
 
 void
+setup_use_helper(struct setup *s, const struct helper *helper)
+{
+	for (size_t i = 0; i < s->config.upstream_count; i++)
+		s->config.upstreams[i].password.helper = helper;
+}
+
+void
 setup_relays(struct setup *s, int stop_fd, bool trace)
 {
 	size_t count = s->config.upstream_count;

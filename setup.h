@@ -45,6 +45,10 @@ bool setup_prepare(struct setup *, struct buf *why);
 /* The same for the listener: the daemon's certificate and key. */
 bool setup_prepare_listener(struct setup *, struct buf *why);
 
+/* Commands are run by this process instead of ours; NULL: by ours. */
+struct helper;
+void setup_use_helper(struct setup *, const struct helper *);
+
 /* stop_fd for every connection of the upstreams; -1: none. */
 void setup_relays(struct setup *, int stop_fd, bool trace);
 

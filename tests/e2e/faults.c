@@ -73,7 +73,7 @@ fails(enum kind kind)
 		if (number < TRACE_SIZE)
 			o->trace[number] = (uint8_t)(kind + 1);
 		if (number == o->kill_at)
-			kill(getpid(), SIGKILL);
+			syscall(SYS_tgkill, getpid(), gettid(), SIGKILL);
 		if (number >= o->fail_from && number < o->fail_until) {
 			errno = (int)o->error;
 			return true;

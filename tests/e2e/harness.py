@@ -42,6 +42,7 @@ NOBODY = 65534
 # What sanitizers and valgrind write when they have found something.
 ALARMS = re.compile(
     rb"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:"
+    rb"|system call \d+ is not among"
     rb"|^==\d+== (?:Invalid|Conditional|Use of uninit|Syscall param"
     rb"|Process terminating)", re.M)
 
