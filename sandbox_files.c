@@ -109,6 +109,8 @@ allow_all(int rules, const struct setup *s, const char *path)
 	allow(rules, "/dev/null", LOOK | LANDLOCK_ACCESS_FS_WRITE_FILE);
 	allow(rules, temporary && *temporary ? temporary : "/tmp", CHANGE);
 	allow_beside(rules, path, LOOK);
+	allow_beside(rules, c->identity.aliases, LOOK);
+	allow_beside(rules, c->listen.auth_file, LOOK);
 	allow_beside(rules, c->listen.tls_cert, LOOK);
 	allow_beside(rules, c->listen.tls_key, LOOK);
 	allow_beside(rules, c->listen.socket, CHANGE);
