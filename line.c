@@ -331,6 +331,7 @@ line_learn(struct queue *q, struct submission *s, const struct verdict *v)
 	char key[QUEUE_ID_SIZE];
 
 	q->lines[s->upstream].finished++;
+	q->lines[s->upstream].met = true;
 	if (v->outcome == SENT)
 		pauses_end(&q->senders, s->message->sender);
 	else if (v->scope == SCOPE_SENDER)

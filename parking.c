@@ -19,6 +19,19 @@ struct parking {
 	struct schedule schedule;
 };
 
+/* Whether it has enough stored messages. The first one of all goes alone, for a
+ * relay that is away would be asked by each of the others too. */
+static bool
+is_full(const struct queue *q, size_t upstream)
+{
+	const struct line *line = &q->lines[upstream];
+	unsigned waiting = line->lanes[LANE_STORED].waiting;
+
+	if (!line->met)
+		return waiting || line->couriers > line->idle;
+	return waiting >= q->config->upstreams[upstream].connections;
+}
+
 /* When a stored message with that route can be put in line: the first upstream
  * that is worth trying would have it. While that one's line has enough of them
  * the others wait on the disk: INT64_MAX. */
@@ -28,15 +41,12 @@ route_opens(const struct queue *q, uint64_t route, int64_t now)
 	int64_t first = INT64_MAX;
 
 	for (unsigned i = 0; i < q->config->upstream_count; i++) {
-		const struct line *line = &q->lines[i];
 		int64_t opens = line_opens(q, i, now);
 
 		if (!(route >> i & 1))
 			continue;
 		if (opens <= now)
-			return line->lanes[LANE_STORED].waiting <
-				q->config->upstreams[i].connections
-			    ? now : INT64_MAX;
+			return is_full(q, i) ? INT64_MAX : now;
 		if (opens < first)
 			first = opens;
 	}

@@ -77,6 +77,7 @@ struct line {
 	enum lane turn;      /* whose turn it is */
 	unsigned couriers;   /* that will take another */
 	unsigned idle;       /* of them, waiting for one */
+	bool met;            /* an attempt has ended: health knows something */
 	int64_t crowded_until; /* the relay takes no more connections */
 	pthread_cond_t work;
 	unsigned finished;   /* attempts, in this direct_wait */

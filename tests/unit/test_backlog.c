@@ -62,6 +62,39 @@ a_courier_that_cannot_be_started(void **state)
 	house_close(h);
 }
 
+/* Nothing is known of the relay yet: one message asks, and the others wait for
+ * what becomes of it. */
+static void
+the_first_goes_alone(void **state)
+{
+	struct house *h = house_build(1);
+	struct line *line = &h->queue->lines[0];
+	struct submission *s;
+
+	(void)state;
+	lock(h);
+	line->met = false;
+	line->idle = line->couriers;
+	unlock(h);
+	for (int i = 0; i < CONNECTIONS + 1; i++)
+		store(h, "a@x", "b@y", NULL);
+	assert_int_equal(waiting(h, LANE_STORED), 1);
+	s = take(h);
+	lock(h);
+	line->idle--;
+	pthread_cond_signal(&h->queue->tick);
+	unlock(h);
+	store(h, "a@x", "b@y", NULL);
+	assert_int_equal(waiting(h, LANE_STORED), 0);
+	settle(h, s, SENT, SCOPE_MESSAGE);
+	AWAIT(waiting(h, LANE_STORED) == CONNECTIONS);
+	for (int i = 0; i < CONNECTIONS + 1; i++)
+		settle(h, take(h), SENT, SCOPE_MESSAGE);
+	AWAIT(is_quiet(h, 0));
+	check_empty(h);
+	house_close(h);
+}
+
 /* --- Turns --------------------------------------------------------------- */
 
 /* One of each in turn, in each the oldest first; and what is left of one alone
@@ -521,6 +554,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_courier_that_cannot_be_started),
+		cmocka_unit_test(the_first_goes_alone),
 		cmocka_unit_test(sessions_and_backlog_take_turns),
 		cmocka_unit_test(a_few_may_always_wait),
 		cmocka_unit_test(more_may_wait_for_a_fast_relay),
