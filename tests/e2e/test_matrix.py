@@ -220,7 +220,8 @@ def outcomes(request, certs, tls):
     """Runs the cells that were asked for, several at a time, as most of
     them wait; each test then looks at its own."""
     wanted = [item.callspec.params["cell"] for item in request.session.items
-              if "outcomes" in getattr(item, "fixturenames", ())]
+              if "outcomes" in getattr(item, "fixturenames", ()) and
+              item.module is request.module]
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         # the slow ones first
         wanted.sort(key=lambda one: CELLS[one][1] not in SILENT)

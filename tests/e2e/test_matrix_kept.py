@@ -192,7 +192,7 @@ def outcomes(request, certs, tls):
     wanted = [item.callspec.params["name"] for item in request.session.items
               if item.module is request.module]
     wanted.sort(key=lambda one: CELLS[one][2] not in SILENT)
-    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
         yield {one: pool.submit(outcome, CELLS[one], certs, tls)
                for one in wanted}
 
