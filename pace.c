@@ -73,3 +73,14 @@ pace_count(struct pace *p, const struct rates *rates, unsigned count,
 		p->windows[i].used[present % PACE_SLOTS] += count;
 	}
 }
+
+void
+pace_inherit(struct pace *p, const struct rates *rates, const struct pace *old,
+    const struct rates *old_rates)
+{
+	for (size_t i = 0; i < RATES_MAX; i++)
+		for (size_t j = 0; j < RATES_MAX; j++)
+			if (rates->list[i].most && old_rates->list[j].most &&
+			    rates->list[i].period == old_rates->list[j].period)
+				p->windows[i] = old->windows[j];
+}

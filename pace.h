@@ -35,4 +35,9 @@ int64_t pace_opens(const struct pace *, const struct rates *, int64_t now);
 /* So much is used now, even where that is more than there was room for. */
 void pace_count(struct pace *, const struct rates *, unsigned, int64_t now);
 
+/* After a change of the rates: what was used of those that are for the same
+ * time is used of the new ones. */
+void pace_inherit(struct pace *, const struct rates *, const struct pace *old,
+    const struct rates *old_rates);
+
 #endif

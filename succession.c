@@ -5,6 +5,8 @@
  * what he has in hand; what is stored belongs to the heir from that moment on,
  * so that a message is never planned, and never attempted, twice.
  */
+#include <string.h>
+
 #include "config.h"
 #include "message.h"
 #include "queue.h"
@@ -49,6 +51,24 @@ clear_lines(struct queue *q)
 	}
 }
 
+/* An upstream that keeps its name has used what it has used of its rates. */
+static void
+hand_over_paces(const struct queue *old, struct queue *heir)
+{
+	for (size_t i = 0; i < heir->config->upstream_count; i++) {
+		const struct upstream *u = &heir->config->upstreams[i];
+
+		for (size_t j = 0; j < old->config->upstream_count; j++) {
+			const struct upstream *before =
+			    &old->config->upstreams[j];
+
+			if (strcmp(u->name, before->name) == 0)
+				pace_inherit(&heir->lines[i].pace, &u->rates,
+				    &old->lines[j].pace, &before->rates);
+		}
+	}
+}
+
 bool
 queue_succeed(struct queue *old, struct queue *heir)
 {
@@ -58,6 +78,7 @@ queue_succeed(struct queue *old, struct queue *heir)
 	pthread_mutex_lock(&old->lock);
 	pthread_mutex_lock(&heir->lock);
 	clear_lines(old);
+	hand_over_paces(old, heir);
 	heir->roster = old->roster;
 	heir->schedule = old->schedule;
 	parking_clear(old, heir);

@@ -6,6 +6,7 @@ import concurrent.futures
 
 import harness
 from harness import TEMPORARY, message, sendmail
+from test_reload import reload
 
 B = "b@example.test"
 
@@ -78,3 +79,15 @@ def test_a_line_that_waits_when_it_is_used_up(relay, sections, start, place):
     assert len(one.messages) == 4
     # one that found the line too long may have been among the four
     assert len(daemon.events("queued")) >= 6
+
+
+def test_a_reload_does_not_forget(start, sections, relay, place):
+    one = relay()
+    daemon = start(sections(one, {"upstream": {"rate": "2/d"}}))
+
+    def send():
+        return sendmail(B, socket_path=daemon.socket, stdin=message()).status
+    assert [send(), send(), send()] == [0, 0, TEMPORARY]
+    reload(daemon, place, sections(one, {"upstream": {"rate": "3/d"}}))
+    assert [send(), send()] == [0, TEMPORARY]
+    assert len(one.messages) == 3

@@ -99,6 +99,22 @@ test_more_than_there_is(void **state)
 	    start + 100 * SECOND);
 }
 
+static void
+test_inherit(void **state)
+{
+	const struct rates before = {{{5, SECOND}, {5, DAY}}};
+	const struct rates after = {{{4, DAY}, {0, 0}}};
+	struct pace old = {0}, p = {0}, other = {0};
+
+	(void)state;
+	pace_count(&old, &before, 4, start);
+	pace_inherit(&p, &after, &old, &before);
+	assert_true(pace_opens(&p, &after, start) >= start + DAY);
+	pace_inherit(&other, &(struct rates){{{4, 60 * SECOND}, {0, 0}}}, &old,
+	    &before);
+	assert_int_equal(pace_opens(&other, &after, start), start);
+}
+
 int
 main(void)
 {
@@ -107,6 +123,7 @@ main(void)
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_both),
 		cmocka_unit_test(test_more_than_there_is),
+		cmocka_unit_test(test_inherit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
