@@ -7,6 +7,9 @@
 #   make install           program, manual pages, service, sample configuration
 #   make install-sendmail  and the names sendmail, mailq and newaliases
 #   make asan, make tsan   the program and the unit tests with sanitizers
+#   make sanitize          the same, and the end-to-end tests
+#   make fuzz              each fuzzer for FUZZ_SECONDS
+#   make coverage-fuzz     how much of the parsers the fuzzers' seeds reach
 #   make measure           the numbers of the code, against their limits
 #
 # Settings: CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX SBINDIR MANDIR SYSCONFDIR
@@ -114,13 +117,19 @@ FUZZ = BUILD=build/fuzz CC=clang CPPFLAGS= \
 	CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined \
 	    -fno-sanitize-recover=undefined'
 
+COVERAGE = BUILD=build/coverage CC=clang CPPFLAGS= \
+	CFLAGS='-O1 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate \
+	    -fcoverage-mapping'
+
 units: $(UNITS)
 
 unit: $(UNITS)
 	@sh tests/unit/run.sh $(UNITS)
 
+# All of the end-to-end tests, or some files of them.
+E2E = tests/e2e
 e2e: $(BIN)
-	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) -m pytest tests/e2e
+	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) -m pytest $(E2E)
 
 asan:
 	@$(MAKE) $(ASAN) all unit
@@ -128,8 +137,29 @@ asan:
 tsan:
 	@$(MAKE) $(TSAN) all unit
 
+# With ThreadSanitizer, those in which threads meet.
+THREADED = $(patsubst %,tests/e2e/test_%.py,core queue reload listener service)
+tests-asan:
+	@$(MAKE) $(ASAN) unit e2e
+
+tests-tsan:
+	@$(MAKE) $(TSAN) E2E='$(THREADED)' unit e2e
+
+sanitize:
+	@sh tests/setup.sh check
+	@$(MAKE) -j$$(nproc) $(TSAN) all units
+	@$(MAKE) -j$$(nproc) $(ASAN) all units
+	@sh tests/sanitize.sh
+
 fuzz:
-	@$(MAKE) $(FUZZ) fuzzers
+	@$(MAKE) -j$$(nproc) $(FUZZ) fuzzers
+
+coverage-fuzz:
+	@sh tests/setup.sh coverage
+	@$(MAKE) -j$$(nproc) $(COVERAGE) coverage
+
+coverage: $(FUZZERS)
+	@sh tests/fuzz/coverage.sh $(FUZZERS)
 
 FUZZ_SECONDS = 20
 fuzzers: $(FUZZERS)
@@ -221,5 +251,6 @@ format:
 clean:
 	rm -rf build smarthost smarthost-static
 
-.PHONY: all always check units unit e2e asan tsan fuzz fuzzers measure demo \
-	bench static install install-sendmail uninstall format clean
+.PHONY: all always check units unit e2e asan tsan tests-asan tests-tsan \
+	sanitize fuzz fuzzers coverage-fuzz coverage measure demo bench static \
+	install install-sendmail uninstall format clean

@@ -6,6 +6,7 @@
 #   tests/setup.sh check     for `make check`
 #   tests/setup.sh programs  the same, and every program that sends mail; with
 #                            CI set, that is what check means
+#   tests/setup.sh coverage  for `make coverage-fuzz`
 #
 # No package is ever removed for it, and no daemon is started.
 set -eu
@@ -28,9 +29,10 @@ case ${1-} in
 build) packages=$build ;;
 static) packages=$static ;;
 check) packages=$check ;;
+coverage) packages="$check llvm" ;;
 programs) packages="$check $programs" ;;
 *)
-	echo "usage: tests/setup.sh build|static|check|programs" >&2
+	echo "usage: tests/setup.sh build|static|check|coverage|programs" >&2
 	exit 64
 	;;
 esac

@@ -10,8 +10,10 @@
  *     bytes of a chunk, whether it was taken or not;
  *     as many messages as these ends that were answered with a yes, each for
  *     the recipients that were accepted since MAIL;
- *     no MAIL without a hello, no RCPT without MAIL, no content without a
- *     recipient, no XQUEUE on a network.
+ *     no MAIL without a hello, or for a stranger who has not logged in, no
+ *     RCPT without MAIL, no content without a recipient, no XQUEUE on a
+ *     network;
+ *     nobody logs in before a hello, twice, or from afar without TLS.
  *
  * The input: some bytes that choose the circumstances, then the client's. With
  * the queue, messages go to a relay that writes them into a directory in
@@ -39,9 +41,10 @@
 #include "relay.h"
 #include "session.h"
 
-enum { CHOICES = 3, LINE_MAX_BYTES = 4098, MESSAGES_MAX = 256 };
+enum { CHOICES = 3, MESSAGES_MAX = 256 };
+enum { LINE_LIMIT = 4096, LOGIN_LIMIT = 12288 };
 enum { WITH_QUEUE = 1, SILENT_END = 2, REJECT_BARE = 4, NO_RELAY = 8,
-	CLUMSY = 16 };
+	CLUMSY = 16, WITH_LOGIN = 32, FAR = 64 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -141,6 +144,8 @@ struct view {
 	size_t in, out;    /* read so far */
 	bool hello, mail;
 	bool chunks;       /* the message has begun with BDAT */
+	bool asked;        /* the next line answers a challenge */
+	bool known;        /* has logged in */
 	bool over;
 	size_t recipients; /* accepted since MAIL */
 	size_t messages;
@@ -280,6 +285,16 @@ follow_chunk(struct view *v, uint64_t size, bool last)
 }
 
 static void
+conclude_login(struct view *v, int code)
+{
+	v->asked = code == 334;
+	if (code == 334 || code == 235)
+		require((wire.choices & WITH_LOGIN) &&
+		    !(wire.choices & FAR) && v->hello && !v->known);
+	v->known |= code == 235;
+}
+
+static void
 conclude(struct view *v, const char *line, int code)
 {
 	if (is_verb(line, "EHLO") || is_verb(line, "HELO")) {
@@ -289,16 +304,19 @@ conclude(struct view *v, const char *line, int code)
 	} else if (is_verb(line, "RSET")) {
 		v->mail = v->chunks = false;
 	} else if (is_verb(line, "MAIL") && code == 250) {
-		require(v->hello && !v->mail && !(wire.choices & NO_RELAY));
+		require(v->hello && !v->mail);
+		require(v->known || !(wire.choices & NO_RELAY));
 		v->mail = true;
 		v->recipients = 0;
 	} else if (is_verb(line, "RCPT") && code == 250) {
 		require(v->mail && !v->chunks);
 		v->recipients++;
 	} else if (code == 354) {
-		require(is_verb(line, "DATA") && v->mail && v->recipients);
-		require(!v->chunks);
+		require(is_verb(line, "DATA") && v->mail && v->recipients &&
+		    !v->chunks);
 		follow_content(v);
+	} else if (is_verb(line, "AUTH")) {
+		conclude_login(v, code);
 	} else if (is_verb(line, "XQUEUE")) {
 		require(code / 100 == 5 || code == 421);
 	}
@@ -328,11 +346,20 @@ follow_line(struct view *v, const char *start, size_t len)
 	char *line = xstrndup(start, len);
 	uint64_t size = 0;
 	bool last = false, plain = !has_control(start, len);
+	bool is_long = len > LINE_LIMIT && strncasecmp(line, "AUTH", 4);
 	int code;
 
 	while (len && (line[len - 1] == ' ' || line[len - 1] == '\t'))
 		line[--len] = '\0';
-	if (plain && !is_http(line) && read_chunk(line, &size, &last)) {
+	if (v->asked) {
+		code = read_reply(v);
+		require(code == 235 || code == 334 || code == 421 ||
+		    code == 454 || code / 100 == 5);
+		conclude_login(v, code);
+	} else if (is_long) {
+		code = read_reply(v);
+		require(code == 500 || code == 421);
+	} else if (plain && !is_http(line) && read_chunk(line, &size, &last)) {
 		code = follow_chunk(v, size, last);
 	} else {
 		code = read_reply(v);
@@ -345,6 +372,28 @@ follow_line(struct view *v, const char *start, size_t len)
 	free(line);
 }
 
+/* With its end, whatever that is, no line is longer. */
+static size_t
+line_limit(void)
+{
+	return 2 + (wire.choices & WITH_LOGIN ? LOGIN_LIMIT : LINE_LIMIT);
+}
+
+/* The answer comes when all of the line is there. */
+static void
+follow_long_line(struct view *v, bool is_whole)
+{
+	bool foreign = !v->hello && !v->asked;
+	int code;
+
+	if (!foreign && !is_whole)
+		return;
+	code = read_reply(v);
+	require(code == 421 || (code == 500 && !foreign));
+	v->over = code == 421;
+	v->asked = false;
+}
+
 static void
 follow(struct view *v)
 {
@@ -353,13 +402,10 @@ follow(struct view *v)
 		const char *line = wire.input + v->in;
 		const char *end = memchr(line, '\n', wire.size - v->in);
 		size_t len = end ? (size_t)(end - line) : wire.size - v->in;
-		int code;
 
 		v->in += end ? len + 1 : len;
-		if (len + 1 > LINE_MAX_BYTES) {
-			code = !v->hello || end ? read_reply(v) : 500;
-			require(code == 421 || code == 500);
-			v->over = code == 421;
+		if (len + 1 > line_limit()) {
+			follow_long_line(v, end != NULL);
 		} else if (end) {
 			len -= len && line[len - 1] == '\r';
 			follow_line(v, line, len);
@@ -405,12 +451,29 @@ static struct {
 	struct relay relay;
 	struct queue *queue;
 	char directory[64];
+	char accounts[64];
 } house;
 
 static void
-remove_directory(void)
+remove_house(void)
 {
 	(void)rmdir(house.directory);
+	(void)unlink(house.accounts);
+}
+
+/* A user "a" with the password "b". */
+static void
+write_accounts(void)
+{
+	static const char line[] = "a:$5$rounds=1000$s$"
+	    "yB8UNockmGIVTihfzF9xINSvZU7a7wV6cPleBUbWyD1:@b.test\n";
+	int fd;
+
+	snprintf(house.accounts, sizeof(house.accounts),
+	    "/dev/shm/fuzz_accounts.XXXXXX");
+	fd = mkostemp(house.accounts, O_CLOEXEC);
+	require(fd >= 0 && write(fd, line, sizeof(line) - 1) > 0);
+	close(fd);
 }
 
 static void
@@ -423,7 +486,8 @@ build_house(void)
 	snprintf(house.directory, sizeof(house.directory),
 	    "/dev/shm/fuzz_session.XXXXXX");
 	require(mkdtemp(house.directory) != NULL);
-	atexit(remove_directory);
+	write_accounts();
+	atexit(remove_house);
 	buf_addf(&text, "[smarthost]\nhostname = h.example.com\n"
 	    "[upstream]\nprovider = capture\ndirectory = %s\n"
 	    "[listen]\nmax_message = 3000\nmax_recipients = 5\n"
@@ -446,11 +510,14 @@ converse(void)
 	bool queued = wire.choices & WITH_QUEUE;
 	struct client client = {.name = "192.0.2.1:4711", .uid = NO_OWNER,
 		.may_relay = !(wire.choices & NO_RELAY),
+		.loopback = !(wire.choices & FAR),
 		.submit = count_message};
 	struct conn *conn = conn_new(open("/dev/null", O_RDWR | O_CLOEXEC),
 	    -1);
 	struct view view = {0};
 
+	house.config.listen.auth_file =
+	    wire.choices & WITH_LOGIN ? house.accounts : NULL;
 	house.config.listen.reject_bare_newline = wire.choices & REJECT_BARE;
 	session_run(conn, &client, &house.config,
 	    queued ? house.queue : NULL);
