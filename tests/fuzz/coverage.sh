@@ -6,7 +6,7 @@ set -eu
 parsers="access accounts address address_list aliases authenticate bdat buf
 certificate chat command config_draft config_environment config_hosts
 config_judge config_reader config_values content data der dsn fold header hello
-identity message pem receive record repair reply session shacrypt smtp spool
+identity message pem receive record repair reply session shacrypt smtp
 stranger transaction utf8"
 
 profiles='' objects='' files=''

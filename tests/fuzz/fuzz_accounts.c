@@ -48,29 +48,35 @@ has_line(const char *text, size_t len, const char *user)
 	return found;
 }
 
+/* The first of the senders, or somebody of that domain, is one. */
+static void
+check_senders(const struct account *account)
+{
+	const char *first = account->senders + strspn(account->senders, ", \t");
+	struct buf address = {0};
+
+	if (*first == '@')
+		buf_adds(&address, "x");
+	buf_add(&address, first, strcspn(first, ", \t"));
+	require(address.len > 0);
+	if (*first != '@' || strrchr(address.data, '@') == address.data + 1)
+		require(account_may_send(account, address.data));
+	require(!account_may_send(account, "nobody@else.example") ||
+	    strcasestr(first, "@else.example"));
+	buf_free(&address);
+}
+
 static void
 check_account(const struct account *account, const char *user)
 {
-	const char *senders = account->senders;
-	struct buf address = {0};
-
 	require(!strcmp(account->user, user) && strlen(user) <= 128);
 	for (const char *c = user; *c; c++)
 		require(*c > ' ' && *c < 0x7f && !strchr("()<>:;,\\\"", *c));
 	require(account_may_send(account, ""));
-	if (senders) { /* the first of them */
-		senders += strspn(senders, ", \t");
-		if (*senders == '@')
-			buf_adds(&address, "x");
-		buf_add(&address, senders, strcspn(senders, ", \t"));
-		require(address.len && account_may_send(account,
-		    buf_text(&address)));
-		require(!account_may_send(account, "nobody@else.example") ||
-		    strcasestr(senders, "@else.example"));
-	} else {
+	if (account->senders)
+		check_senders(account);
+	else
 		require(account_may_send(account, "nobody@else.example"));
-	}
-	buf_free(&address);
 }
 
 static void
