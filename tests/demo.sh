@@ -1,7 +1,7 @@
 #!/bin/bash
 # Shows smarthost at work, with another smarthost as the relay: one message
-# goes in by sendmail, one by SMTP, both go to the relay under TLS, and the
-# relay, `provider = capture`, writes each to a file.
+# goes in by sendmail, one by SMTP, both go to the relay under TLS and after a
+# login, and the relay, `provider = capture`, writes each to a file.
 #
 #   tests/demo.sh [PROGRAM]        (./smarthost by default)
 set -eu
@@ -141,6 +141,9 @@ send_by_sendmail() {
 umask 077
 mkdir "$work/mail"
 make_certificates
+password=$(openssl rand -hex 16)
+echo "$password" >"$work/password"
+echo "demo:$(openssl passwd -6 "$password")" >"$work/users"
 
 cat >"$work/relay.conf" <<END
 [smarthost]
@@ -155,6 +158,7 @@ socket = none
 address = 127.0.0.1:0
 tls_cert = $work/relay.pem
 tls_key = $work/relay.key
+auth_file = $work/users
 
 [queue]
 directory = none
@@ -174,6 +178,8 @@ port = $port
 tls = starttls
 tls_name = relay.example
 tls_ca_file = $work/ca.pem
+user = demo
+password_file = $work/password
 
 [listen]
 socket = $work/socket
@@ -212,6 +218,6 @@ for subject in "demo by sendmail" "demo by SMTP"; do
 	grep -q "^Subject: $subject" "$work"/mail/*.eml ||
 	    fail "the message \"$subject\" was not captured"
 done
-[ "$(grep -c 'event=accepted .* tls="TLSv1.2 ' "$work/relay.log")" -eq 2 ] ||
-    fail "not all of it came under TLS"
+[ "$(grep -c 'event=accepted .* user=demo tls=' "$work/relay.log")" -eq 2 ] ||
+    fail "not all of it came under TLS and after a login"
 heading "both messages arrived"
