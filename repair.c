@@ -34,8 +34,7 @@ repair_add_mime(struct message *m)
 {
 	bool broken = m->text.broken || (m->is_read && m->text.held_len);
 
-	if ((m->is_read && !m->text.beyond) || !m->in_body ||
-	    has_field(m, "MIME-Version", ""))
+	if (!m->text.beyond || has_field(m, "MIME-Version", ""))
 		return;
 	buf_adds(&m->header, "MIME-Version: 1.0\r\n");
 	if (!has_field(m, "Content-Type", ""))

@@ -17,8 +17,8 @@ enum {
 
 /* Adds what there is not of MIME-Version, Content-Type and
  * Content-Transfer-Encoding to a message with bytes over 127 in its body and
- * without MIME-Version; also to one of which not all has been read yet, since
- * its header is needed now. */
+ * without MIME-Version, as far as it has been read: of one that memory does not
+ * hold, the header is needed before its end is known. */
 void repair_add_mime(struct message *);
 
 /* NULL, or the SMTP reply to a message that has come by here so often that it

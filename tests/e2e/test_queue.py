@@ -168,7 +168,7 @@ TEXTS = {
     "8-bit": MIME + message(newline="\r\n") + bytes(range(128, 256)) + b"\r\n",
     "like an envelope": b"\r\nsmarthost 1\r\nid 0\r\nend\r\n\r\nend\r\n",
     "32 KiB": message(newline="\r\n") + b"0123456789abcd\r\n" * 2048,
-    "spilled": MIME + message(newline="\r\n") + b"0123456789abcd\r\n" * 65536,
+    "spilled": message(newline="\r\n") + b"0123456789abcd\r\n" * 65536,
 }
 
 
