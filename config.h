@@ -92,6 +92,11 @@ struct identity_config {
 	char *local_to;            /* or NULL */
 };
 
+struct staging_config {
+	char *redirect;            /* or NULL */
+	char *allow;               /* patterns, a blank between two; or NULL */
+};
+
 struct listen_config {
 	char *socket;              /* path, or NULL when set to none */
 	bool socket_is_default;
@@ -141,6 +146,7 @@ struct config {
 	struct listen_config listen;
 	struct queue_config queue;
 	struct identity_config identity;
+	struct staging_config staging;
 	struct buf warnings;       /* sentences, one a line; the caller logs */
 };
 

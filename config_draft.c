@@ -32,6 +32,8 @@ draft_start(struct draft *draft, struct config *config)
 	draft->queue.target = &config->queue;
 	draft->identity.section = section_find("identity");
 	draft->identity.target = &config->identity;
+	draft->staging.section = section_find("staging");
+	draft->staging.target = &config->staging;
 }
 
 bool
@@ -203,7 +205,7 @@ draft_block(struct draft *draft, const struct section *section,
 {
 	struct block *singles[] = {
 		&draft->smarthost, &draft->listen, &draft->queue,
-		&draft->identity};
+		&draft->identity, &draft->staging};
 	const size_t count = sizeof(singles) / sizeof(singles[0]);
 
 	if (!strcmp(section->name, "upstream"))

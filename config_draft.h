@@ -48,7 +48,7 @@ struct draft {
 	char **environment;       /* may be NULL */
 	struct buf *error;
 	unsigned complaints;
-	struct block smarthost, listen, queue, identity;
+	struct block smarthost, listen, queue, identity, staging;
 	struct block upstreams[UPSTREAMS_MAX]; /* parallel to the config's */
 };
 

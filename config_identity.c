@@ -7,6 +7,7 @@
 
 #include "buf.h"
 #include "config.h"
+#include "staging.h"
 
 /* What an upstream does not say, [identity] says for all. A from that nothing
  * asks for is no error: one upstream may want it, and another not. */
@@ -38,6 +39,24 @@ is_used(const struct config *config)
 	return config->identity.rewrite != REWRITE_NEVER;
 }
 
+/* Whoever has the configuration of a copy by mistake shall hear of it. */
+static void
+judge_staging(struct draft *draft)
+{
+	const struct staging_config *staging = &draft->config->staging;
+	struct place place = block_place(&draft->staging,
+	    staging->redirect ? "redirect" : "allow", NULL);
+	struct buf text = {0};
+
+	block_take_defaults(&draft->staging);
+	staging_add_text(&text, draft->config);
+	if (text.len)
+		draft_warn(draft, &place, "%.*s",
+		    (int)(text.len - sizeof("[staging]") - 1),
+		    text.data + sizeof("[staging]"));
+	buf_free(&text);
+}
+
 void
 config_judge_identity(struct draft *draft)
 {
@@ -46,6 +65,7 @@ config_judge_identity(struct draft *draft)
 	    config->identity.from);
 
 	block_take_defaults(&draft->identity);
+	judge_staging(draft);
 	config->identity.aliases_is_default =
 	    !block_where(&draft->identity, "aliases");
 	for (size_t i = 0; i < config->upstream_count; i++)

@@ -19,6 +19,7 @@ enum { SECOND = 1000, HOUR = 3600 * SECOND, DAY = 24 * HOUR };
 #define LISTEN(member) offsetof(struct listen_config, member)
 #define QUEUE(member) offsetof(struct queue_config, member)
 #define IDENTITY(member) offsetof(struct identity_config, member)
+#define STAGING(member) offsetof(struct staging_config, member)
 #define FROM_TO(least, most) &(const struct range){least, most}
 
 static const struct choice log_choices[] = {
@@ -169,13 +170,19 @@ static const struct key identity_keys[] = {
 	{NULL, NULL, 0, NULL, NULL},
 };
 
+static const struct key staging_keys[] = {
+	{"redirect", parse_mailbox, STAGING(redirect), NULL, NULL},
+	{"allow", parse_patterns, STAGING(allow), NULL, NULL},
+	{NULL, NULL, 0, NULL, NULL},
+};
+
 const struct section config_sections[] = {
 	{"smarthost", smarthost_keys, ""},
 	{"upstream", upstream_keys, ""},
 	{"listen", listen_keys, ""},
 	{"queue", queue_keys, ""},
 	{"identity", identity_keys, " add_header remove_header archive_to "},
-	{"staging", NULL, ""},
+	{"staging", staging_keys, ""},
 	{"status", NULL, ""},
 	{NULL, NULL, NULL},
 };

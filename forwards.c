@@ -441,10 +441,22 @@ forwards_has_unrouted(const struct message *m)
 void
 forwards_explain(const struct message *m, struct verdict *v)
 {
-	size_t i = 0;
+	const struct recipient *r = NULL;
 
-	while (!m->recipients[i].unrouted)
-		i++;
-	verdict_set(v, HOLD, SCOPE_RECIPIENT, STAGE_RCPT, "4.1.1 <%s> is %s",
-	    m->recipients[i].address, unrouted + sizeof("4.1.1"));
+	for (size_t i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].unrouted && !r)
+			r = &m->recipients[i];
+		else if (m->recipients[i].outcome == NEVER)
+			r = &m->recipients[i];
+	if (!r)
+		return;
+	if (r->unrouted)
+		verdict_set(v, HOLD, SCOPE_RECIPIENT, STAGE_RCPT,
+		    "4.1.1 <%s> is %s", r->address,
+		    unrouted + sizeof("4.1.1"));
+	else
+		verdict_set(v, NEVER, SCOPE_RECIPIENT, STAGE_RCPT,
+		    "5.7.1 <%s> is %s", r->address,
+		    r->reply + sizeof("5.7.1"));
+	v->code = r->code;
 }

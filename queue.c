@@ -20,6 +20,7 @@
 #include "route.h"
 #include "smtp.h"
 #include "spool.h"
+#include "staging.h"
 #include "thread.h"
 
 #define ROOM_PLENTY (UINT64_C(1) << 30) /* bytes */
@@ -347,23 +348,34 @@ submit_and_wait(struct queue *q, struct submission *s, struct verdict *v)
 	submission_free(s);
 }
 
+bool
+queue_readdress(struct queue *q, struct message *m)
+{
+	bool changed = forwards_apply(q->forwards, m);
+
+	return staging_apply(q->config, m) || changed;
+}
+
 void
 queue_route(struct queue *q, struct message *m)
 {
 	if (!m->routed)
-		(void)forwards_apply(q->forwards, m);
+		(void)queue_readdress(q, m);
 	m->routed = true;
 }
 
-/* Whether there is nothing to try: for names of this host that nothing is said
- * about, there is no relay to ask. Who else is in the message waits for them
- * only where all get it or nobody. */
+/* Whether there is nothing to try: there is no relay to ask about names of this
+ * host that nothing is said about, and whom [staging] does not allow. Who else
+ * is in the message waits for them only where all get it or nobody. */
 static bool
-is_unrouted(const struct submission *s, struct verdict *v)
+is_settled(const struct submission *s, struct verdict *v)
 {
 	const struct message *m = s->message;
+	size_t waiting = 0;
 
-	if (!forwards_has_unrouted(m) || (s->keeps && message_is_waiting(m)))
+	for (size_t i = 0; i < m->recipient_count; i++)
+		waiting += m->recipients[i].outcome == WAITING;
+	if (waiting == m->recipient_count || (s->keeps && waiting))
 		return false;
 	forwards_explain(m, v);
 	return true;
@@ -380,7 +392,7 @@ queue_submit(struct queue *q, struct message *m, struct verdict *v)
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    "it waits for its turn");
 	queue_route(q, m);
-	if (is_unrouted(s, &s->verdict) && !s->keeps) {
+	if (is_settled(s, &s->verdict) && (!s->keeps || message_is_final(m))) {
 		*v = s->verdict;
 		report_results(m, NULL, v, NULL);
 		submission_free(s);

@@ -19,6 +19,7 @@
 #include "owner.h"
 #include "queue_work.h"
 #include "setup.h"
+#include "staging.h"
 
 /* --- Output -------------------------------------------------------------- */
 
@@ -64,7 +65,8 @@ static int
 answer_here(const struct queue_work *w, const struct question *q,
     bool *terminal)
 {
-	const struct listing listing = {
+	struct buf notes = {0};
+	struct listing listing = {
 		.spool = work_spool(w),
 		.asker = w->asker,
 		.standing.upstream = w->place->setup->config.upstreams[0].name,
@@ -73,9 +75,14 @@ answer_here(const struct queue_work *w, const struct question *q,
 	};
 	char *why;
 
+	staging_add_text(&notes, &w->place->setup->config);
+	listing.notes = buf_text(&notes);
 	errno = 0;
-	if (q->here(&listing, q))
+	if (q->here(&listing, q)) {
+		buf_free(&notes);
 		return EX_OK;
+	}
+	buf_free(&notes);
 	if (!errno)
 		return work_complain(w, "there is no such message",
 		    EX_DATAERR);

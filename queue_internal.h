@@ -131,6 +131,10 @@ struct queue {
 void queue_keep(struct queue *, struct submission *, bool shared,
     struct verdict *);
 
+/* Gives a message the recipients that its own stand for. Whether there are
+ * others now, or results. */
+bool queue_readdress(struct queue *, struct message *);
+
 /* --- alone.c -------------------------------------------------------------- */
 
 /* queue_submit() for the process that has no couriers: the attempt is made in

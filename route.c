@@ -45,9 +45,8 @@ matches(const char *pattern, size_t len, const char *text)
 	return pattern == end;
 }
 
-/* The patterns are separated by one blank each. */
-static bool
-matches_any(const char *patterns, const char *text)
+bool
+route_matches(const char *patterns, const char *text)
 {
 	size_t len;
 
@@ -84,7 +83,7 @@ route_of(const struct config *config, const char *sender)
 
 		if (!patterns)
 			others |= UINT64_C(1) << i;
-		else if (matches_any(patterns, text.data))
+		else if (route_matches(patterns, text.data))
 			chosen |= UINT64_C(1) << i;
 	}
 	buf_free(&text);

@@ -17,6 +17,9 @@ struct config;
  * out, and the null one is "<>" to the patterns. */
 uint64_t route_of(const struct config *, const char *sender);
 
+/* Whether one of the patterns, with a blank between two, is for the address. */
+bool route_matches(const char *patterns, const char *address);
+
 /* Whether not all senders have the same route. */
 bool route_is_split(const struct config *);
 

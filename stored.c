@@ -11,7 +11,6 @@
 
 #include "clock.h"
 #include "config.h"
-#include "forwards.h"
 #include "log.h"
 #include "message.h"
 #include "queue_internal.h"
@@ -116,7 +115,7 @@ stored_is_expired(struct queue *q, const struct message *m)
 bool
 stored_route(struct queue *q, struct message *m)
 {
-	if (!forwards_apply(q->forwards, m) || spool_rewrite(q->spool, m))
+	if (!queue_readdress(q, m) || spool_rewrite(q->spool, m))
 		return true;
 	log_message(LEVEL_ERROR, "cannot write %s in the spool with its new "
 	    "recipients: %s", m->id, strerror(errno));

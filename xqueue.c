@@ -22,6 +22,7 @@
 #include "queue.h"
 #include "route.h"
 #include "session.h"
+#include "staging.h"
 
 enum { OUTPUT_MAX = 64 * 1024 };
 
@@ -202,6 +203,8 @@ list(struct request *r)
 	}
 	if (form != LISTING_JSON)
 		add_states(r, &r->notes, form == LISTING_BRIEF);
+	if (form == LISTING_TEXT)
+		staging_add_text(&r->notes, r->x->config);
 	r->listing.notes = buf_text(&r->notes);
 	if (listing_list(&r->listing, form, failed, &count))
 		buf_addf(r->reply, "250 2.0.0 %zu messages", count);

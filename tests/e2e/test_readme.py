@@ -458,7 +458,9 @@ def test_configuration(number, place, relay, tls, certs):
     path = harness.write_config(place / "readme.conf", sections)
     done = run("-c", path, "check", "--config")
     assert (done.status, done.text) == (0, "")
-    assert done.stdout.decode() == f"{path}: ok\n"
+    *warnings, last = done.stdout.decode().splitlines()
+    assert last == f"{path}: ok"
+    assert all("[staging]" in line for line in warnings)
 
     user = sections["upstream"].get("user", "apikey")
     one = relay(tls=tls, mechanisms=("PLAIN", "LOGIN", "XOAUTH2"), user=user)

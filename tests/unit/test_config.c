@@ -541,7 +541,8 @@ static const struct refusal refusals[] = {
 	{RELAY "[queue]\nbounce_from = A <a@b>\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = -a@b\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = \xc3\xa9@b\n", "is not an address"},
-	{RELAY "[staging]\nredirect = x\n", "test.conf:5: [staging] is not supported by this version"},
+	{RELAY "[staging]\nredirect = x\n", "[staging] redirect = \"x\": has no domain"},
+	{RELAY "[staging]\nallow = a b@\n", "[staging] allow"},
 	{RELAY "[status]\n", "[status] is not supported by this version"},
 	{RELAY "auth = xoauth2\n", "auth: needs a user and a password"},
 	/* words, numbers, sizes, times */
@@ -745,6 +746,10 @@ static const struct refusal warnings[] = {
 	{LOGIN "password = " SECRET "\ntls = none\n", "[upstream] tls = "
 	    "\"none\": the password crosses the network in the clear"},
 	{RELAY "tls = none\n", NULL},
+	{RELAY "[staging]\nredirect = a@b.test\n", "[staging] redirect: all "
+	    "mail is redirected to a@b.test\n"},
+	{RELAY "[staging]\nallow = *@c.test, d@e.test\n", "[staging] allow: "
+	    "all mail but that to *@c.test d@e.test is refused\n"},
 	{RELAY "from = a@b.test\n", "[upstream] from: not used with rewrite = "
 	    "never; write rewrite = unqualified or always"},
 	{RELAY "[identity]\nfrom = a@b.test\n", "[identity] from = "
@@ -1263,7 +1268,8 @@ static const struct variable_case variable_errors[] = {
 	{{"SMARTHOST_IDENTITY_FROM=x"}, "SMARTHOST_IDENTITY_FROM = \"x\": has "
 	    "no domain"},
 	{{"SMARTHOST_STATUS_ADDRESS=x"}, "not supported by this version"},
-	{{"SMARTHOST_STAGING_REDIRECT=x"}, "not supported by this version"},
+	{{"SMARTHOST_STAGING_REDIRECT=x"}, "SMARTHOST_STAGING_REDIRECT = \"x\": "
+	    "has no domain"},
 	{{"SMARTHOST_LOG=file"}, "SMARTHOST_LOG = \"file\": is not one of"},
 	{{"SMARTHOST_UPSTREAM_B__PORT=0", "SMARTHOST_UPSTREAM_B__HOST=b"},
 	    "SMARTHOST_UPSTREAM_B__PORT = \"0\": is not a port"},
