@@ -90,6 +90,8 @@ struct identity_config {
 	char *aliases;             /* path, or NULL: none */
 	bool aliases_is_default;
 	char *local_to;            /* or NULL */
+	char *add_header;          /* whole lines, or NULL */
+	char *remove_header;       /* names, a blank between two; or NULL */
 };
 
 struct staging_config {

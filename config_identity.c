@@ -5,9 +5,94 @@
  */
 #include "config_draft.h"
 
+#include <string.h>
+#include <strings.h>
+
 #include "buf.h"
 #include "config.h"
+#include "header.h"
 #include "staging.h"
+
+/* Every relay wants these. */
+static bool
+is_needed(const char *name, size_t len)
+{
+	static const char *const names[] = {"From", "Date", "Message-ID"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == len &&
+		    !strncasecmp(names[i], name, len))
+			return true;
+	return false;
+}
+
+/* "Name: value", len bytes without blanks around them, becomes a line. */
+static bool
+add_line(struct buf *out, const char *s, size_t len)
+{
+	size_t name = strcspn(s, ": ");
+
+	for (size_t i = 0; i < len; i++)
+		if (s[i] < ' ' || s[i] > '~')
+			return false;
+	if (name >= len || s[name] != ':' || !header_line_is_field(s, len) ||
+	    is_needed(s, name) || strspn(s + name + 1, " ") + name + 1 >= len)
+		return false;
+	buf_add(out, s, len);
+	buf_adds(out, "\r\n");
+	return true;
+}
+
+bool
+parse_add_header(const struct input *in)
+{
+	struct buf lines = {0};
+	const char *s = in->text;
+	bool good = true;
+
+	for (; good; s++) {
+		size_t len;
+
+		s += strspn(s, " \t");
+		len = strcspn(s, "|");
+		while (len && (s[len - 1] == ' ' || s[len - 1] == '\t'))
+			len--;
+		good = add_line(&lines, s, len);
+		s += strcspn(s, "|");
+		if (!*s)
+			break;
+	}
+	if (good)
+		return input_take(in, buf_take(&lines));
+	buf_free(&lines);
+	return input_refuse(in, "is not of the form Name: value | Name: value, "
+	    "of names that a message does not have anyway");
+}
+
+bool
+parse_remove_header(const struct input *in)
+{
+	struct buf names = {0};
+	const char *s = in->text;
+	bool good = true;
+
+	while (good && *(s += strspn(s, ", \t"))) {
+		size_t len = strcspn(s, ", \t");
+
+		for (size_t i = 0; i < len; i++)
+			good = good && s[i] > ' ' && s[i] <= '~' &&
+			    s[i] != ':';
+		good = good && !is_needed(s, len);
+		buf_adds(&names, names.len ? " " : "");
+		buf_add(&names, s, len);
+		s += len;
+	}
+	if (good && names.len)
+		return input_take(in, buf_take(&names));
+	buf_free(&names);
+	return input_refuse(in, "is not a list of names such as X-Mailer, "
+	    "User-Agent; From, Date and Message-ID are needed");
+}
 
 /* What an upstream does not say, [identity] says for all. A from that nothing
  * asks for is no error: one upstream may want it, and another not. */

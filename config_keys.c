@@ -167,6 +167,9 @@ static const struct key identity_keys[] = {
 	{"aliases", parse_path_or_none, IDENTITY(aliases), "/etc/aliases",
 	    NULL},
 	{"local_to", parse_mailbox, IDENTITY(local_to), NULL, NULL},
+	{"add_header", parse_add_header, IDENTITY(add_header), NULL, NULL},
+	{"remove_header", parse_remove_header, IDENTITY(remove_header), NULL,
+	    NULL},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -181,7 +184,7 @@ const struct section config_sections[] = {
 	{"upstream", upstream_keys, ""},
 	{"listen", listen_keys, ""},
 	{"queue", queue_keys, ""},
-	{"identity", identity_keys, " add_header remove_header archive_to "},
+	{"identity", identity_keys, " archive_to "},
 	{"staging", staging_keys, ""},
 	{"status", NULL, ""},
 	{NULL, NULL, NULL},

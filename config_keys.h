@@ -99,6 +99,8 @@ bool parse_flag(const struct input *);     /* bool, detail: choices */
 bool parse_listeners(const struct input *); /* struct endpoints */
 bool parse_allow(const struct input *);    /* struct access */
 bool parse_patterns(const struct input *); /* char *, of addresses */
+bool parse_add_header(const struct input *);    /* char *, whole lines */
+bool parse_remove_header(const struct input *); /* char *, names */
 bool parse_password(const struct input *); /* struct secret */
 bool parse_password_file(const struct input *);
 bool parse_password_command(const struct input *);

@@ -33,6 +33,8 @@ identity_of(const struct config *config, const struct upstream *u)
 		.domain = domain ? domain : config->hostname,
 		.from = u->from,
 		.rewrite = u->rewrite,
+		.add_header = config->identity.add_header,
+		.remove_header = config->identity.remove_header,
 	};
 }
 
@@ -62,6 +64,7 @@ struct edit {
 	bool naked;           /* and a bare one is not */
 	bool is_from;
 	bool replaced;        /* something in From was */
+	bool changed;         /* there is a copy */
 };
 
 /* Has the text stand in the place of these bytes of the header. */
@@ -73,6 +76,7 @@ put(struct edit *e, const char *start, const char *end, const char *text)
 	buf_add(&e->out, e->header + e->copied, from - e->copied);
 	buf_adds(&e->out, text);
 	e->copied = (size_t)(end - e->header);
+	e->changed = true;
 }
 
 static bool
@@ -258,6 +262,23 @@ is_one_of(const struct field *field, const char *const *names)
 	return false;
 }
 
+static bool
+is_removed(const struct identity *id, const struct field *field)
+{
+	const char *s = id->remove_header ? id->remove_header : "";
+	bool found = false;
+
+	while (*s && !found) {
+		size_t len = strcspn(s, " ");
+		char *name = xstrndup(s, len);
+
+		found = field_is(field, name);
+		free(name);
+		s += len + (s[len] == ' ');
+	}
+	return found;
+}
+
 static void
 edit_field(struct edit *e, const struct field *field)
 {
@@ -307,12 +328,18 @@ edit_header(struct edit *e)
 	size_t at = 0;
 
 	while (header_next(e->header, e->len, &at, &field))
-		edit_field(e, &field);
+		if (is_removed(e->identity, &field))
+			put(e, field.start, field.start + field.len, "");
+		else
+			edit_field(e, &field);
 	if (e->identity->rewrite != REWRITE_NEVER && !has_field(e, "From"))
 		add_field(e, "From", e->identity->from);
 	if (e->originals.len && !has_field(e, "Reply-To"))
 		add_field(e, "Reply-To", e->originals.data);
-	if (e->out.len)
+	if (e->identity->add_header)
+		put(e, e->header + e->len, e->header + e->len,
+		    e->identity->add_header);
+	if (e->changed)
 		buf_add(&e->out, e->header + e->copied, e->len - e->copied);
 }
 
@@ -384,7 +411,7 @@ identity_render(const struct identity *id, struct message *m,
 	out->header = e.out;
 	if (out->sender)
 		out->message.sender = out->sender;
-	if (out->header.len)
+	if (e.changed)
 		out->message.header = out->header;
 	buf_free(&e.originals);
 	return &out->message;

@@ -11,6 +11,8 @@ struct identity {
 	const char *domain;   /* completes addresses; NULL: they stay */
 	const char *from;     /* replaces senders, as rewrite says */
 	enum rewrite rewrite;
+	const char *add_header;    /* whole lines, or NULL */
+	const char *remove_header; /* names, a blank between two; or NULL */
 };
 
 struct identity identity_of(const struct config *, const struct upstream *);

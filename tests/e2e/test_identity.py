@@ -168,3 +168,16 @@ def test_size_counts_what_is_sent(start, sections, relay):
              stdin=b"From: a@b.test\n\nx\n")
     [got] = one.wait_messages()
     assert f"SIZE={len(got.content)}" in got.parameters
+
+
+def test_headers(send, for_postfix, postfix, someone):
+    """Added and removed, and everything else is as it was."""
+    send(for_postfix("plain", identity(
+        add_header="X-Environment: a, b | X-Team: c",
+        remove_header="X-Mailer, User-Agent")), "a@b.test", someone,
+        b"From: a@b.test\nX-Mailer: x\nSubject: y\n\nz\n")
+    [got] = postfix.messages(someone)
+    assert got.message["X-Environment"] == "a, b"
+    assert got.message["X-Team"] == "c"
+    assert "X-Mailer" not in got.message
+    assert got.message["Subject"] == "y" and got.body == b"z\n"

@@ -139,7 +139,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	recipient_set(&m->recipients[0], LATER, 450, "no log line");
 	add_header(&m->header, (const char *)data, size);
 	for (size_t i = 0; i < 3; i++) {
-		const struct identity id = {"d.test", "ops@r.test", modes[i]};
+		const struct identity id = {.domain = "d.test",
+			.from = "ops@r.test", .rewrite = modes[i]};
 
 		check(&id, m);
 	}

@@ -541,6 +541,13 @@ static const struct refusal refusals[] = {
 	{RELAY "[queue]\nbounce_from = A <a@b>\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = -a@b\n", "is not an address"},
 	{RELAY "[queue]\nbounce_to = \xc3\xa9@b\n", "is not an address"},
+	{RELAY "[identity]\nadd_header = X-A\n", "is not of the form Name: "
+	    "value | Name: value"},
+	{RELAY "[identity]\nadd_header = X-A: b | \n", "is not of the form"},
+	{RELAY "[identity]\nadd_header = From: a@b\n", "is not of the form"},
+	{RELAY "[identity]\nadd_header = X A: b\n", "is not of the form"},
+	{RELAY "[identity]\nremove_header = X-A:\n", "is not a list of names"},
+	{RELAY "[identity]\nremove_header = X-A, date\n", "are needed"},
 	{RELAY "[staging]\nredirect = x\n", "[staging] redirect = \"x\": has no domain"},
 	{RELAY "[staging]\nallow = a b@\n", "[staging] allow"},
 	{RELAY "[status]\n", "[status] is not supported by this version"},

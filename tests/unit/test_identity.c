@@ -18,6 +18,11 @@ static const struct identity unqualified = {.domain = "d.test",
 static const struct identity always = {.domain = "d.test",
 	.from = "ops@r.test", .rewrite = REWRITE_ALWAYS};
 
+static const struct identity headers = {.domain = "d.test",
+	.add_header = "X-Env: prod\r\nX-B: c\r\n",
+	.remove_header = "X-Mailer User-Agent"};
+static const struct identity removes = {.remove_header = "x-a"};
+
 static struct message *
 make(const char *sender, const char *recipient, const char *header)
 {
@@ -113,6 +118,11 @@ static const struct header_case replaced[] = {
 	{&always, "From: <>\r\n", "From: <ops@r.test>\r\n"},
 	{&unqualified, "Subject: x\r\n",
 	    "Subject: x\r\nFrom: ops@r.test\r\n"},
+	{&headers, "X-Mailer: a\r\n b\r\nTo: c\r\nuser-agent : d\r\n"
+	    "X-Mailers: e\r\n", "To: c@d.test\r\nX-Mailers: e\r\n"
+	    "X-Env: prod\r\nX-B: c\r\n"},
+	{&removes, "X-A: b\r\n", ""},
+	{&removes, "X-B: a\r\nX-A: b\r\n", "X-B: a\r\n"},
 	{&always, "To: a@b.test\r\nFrom: ops@r.test\r\nCc: c@d.test\r\n", NULL},
 };
 
