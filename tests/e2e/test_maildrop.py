@@ -692,8 +692,6 @@ def test_daemon_waits_for_a_queue_run(away, kept, patient):  # noqa: F811
     daemon.stop()
     assert all(slow.copies(f"<n{number}.>".encode()) == 1
                for number in range(5))
-    by_run = slow.sessions[0].said("MAIL")
-    assert by_run < 5
     away.assert_clean()
 
 
