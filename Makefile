@@ -10,6 +10,8 @@
 #   make sanitize          the same, and the end-to-end tests
 #   make fuzz              each fuzzer for FUZZ_SECONDS
 #   make coverage-fuzz     how much of the parsers the fuzzers' seeds reach
+#   make soak              20,000 messages, clients that vanish, a relay that
+#                          fails, reloads: is anything lost, does anything grow
 #   make measure           the numbers of the code, against their limits
 #
 # Settings: CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX SBINDIR MANDIR SYSCONFDIR
@@ -187,6 +189,11 @@ bench: $(BIN)
 	    BENCH_TLSSINK='$(abspath $(BUILD)/tlssink)' \
 	    $(PYTHON) tests/bench/bench.py $(BENCH)
 
+# With another program, SOAK_MESSAGES and more: see soak.py.
+soak: $(BIN)
+	@sh tests/setup.sh check
+	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) tests/soak/soak.py
+
 # BearSSL and inih come from Debian, where they are built for glibc: fortify.c
 # has the three names of glibc's that they ask for. Their tables for unwinding,
 # which nobody reads in C, are left out.
@@ -252,5 +259,5 @@ clean:
 	rm -rf build smarthost smarthost-static
 
 .PHONY: all always check units unit e2e asan tsan tests-asan tests-tsan \
-	sanitize fuzz fuzzers coverage-fuzz coverage measure demo bench static \
+	sanitize fuzz fuzzers coverage-fuzz coverage measure demo bench soak static \
 	install install-sendmail uninstall format clean

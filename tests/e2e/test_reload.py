@@ -21,8 +21,9 @@ from test_queue import (kept, patient, send, send_queued,  # noqa: F401
 
 def reload(daemon, place, sections, good=True):
     """Writes the new configuration and has it read."""
-    write_config(place / "smarthost.conf", sections)
+    new = write_config(place / "smarthost.conf.new", sections)
     count = len(daemon.events("reloaded"))
+    new.rename(place / "smarthost.conf")
     daemon.signal(signal.SIGHUP)
     if good:
         daemon.log.wait("reloaded", count + 1)
