@@ -3,11 +3,15 @@
 
 import contextlib
 import select
+import shutil
+import smtplib
 import socket
+import subprocess
+import threading
 
 import pytest
 
-from harness import Conversation, message, run, sendmail, wait_for
+from harness import WAIT, Conversation, message, run, sendmail, wait_for
 from postfix import free_ports
 from test_listener import SANITIZED
 
@@ -87,6 +91,57 @@ def test_client_rate(start, sections, relay):
     assert sendmail("b@example.test", socket_path=daemon.socket,
                     stdin=message()).status == 0
     assert one.copies() == 4
+
+
+def flood(daemon, served, done):
+    """Connects and, whenever there is a place, sends; counts what it gets."""
+    while not done.is_set():
+        with contextlib.suppress(OSError, AssertionError, AttributeError), \
+                Conversation(daemon.address) as client:
+            served.append(client.greeting.code)
+            if client.greeting.code == 220:
+                client.ehlo()
+            for _ in range(20 if client.greeting.code == 220 else 0):
+                client.envelope()
+                served.append(client.expect(250, MESSAGE).code)
+
+
+def test_flood_from_one_address(start, sections, relay):
+    """Another one's message is through before the flood has got much further,
+    each time."""
+    daemon = start(sections(relay(), {
+        "listen": {"max_clients_per_address": 4}}))
+    served, waited, done = [], [], threading.Event()
+    threads = [threading.Thread(target=flood, args=(daemon, served, done))
+               for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: served.count(421) > 50 and served.count(250) > 50)
+        for _ in range(20):
+            before = len(served)
+            with smtplib.SMTP(*daemon.address, timeout=WAIT,
+                              source_address=("127.0.0.2", 0)) as client:
+                client.sendmail("a@example.test", ["b@example.test"],
+                                message())
+            waited.append(len(served) - before)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert max(waited) < 3000, waited
+
+
+@pytest.mark.skipif(not shutil.which("smtp-source"), reason="needs Postfix")
+def test_500_sessions(start, sections, relay):
+    """smtp-source of Postfix, which gives up at the first refusal."""
+    one = relay()
+    daemon = start(sections(one, {"listen": {"max_clients": 600},
+                                  "upstream": {"connections": 8}}))
+    subprocess.run(["smtp-source", "-s", "500", "-m", "1500", "-l", "2000",
+                    "-f", "a@example.test", "-t", "b@example.test",
+                    f"127.0.0.1:{daemon.port}"], check=True, timeout=WAIT * 4)
+    assert one.copies() == 1500
 
 
 @pytest.mark.skipif(SANITIZED, reason="measures memory")

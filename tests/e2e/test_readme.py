@@ -42,7 +42,7 @@ SUBSTITUTIONS = [
     (r"\b127\.0\.0\.1:25\b", f"127.0.0.1:{SMTP_PORT}"),
     (r"\b2525\b", str(CONTAINER_PORT)),
     # these take minutes, or would start this test again
-    (r"^make (check|asan|tsan|sanitize|fuzz|coverage-fuzz|bench)$",
+    (r"^make (check|asan|tsan|sanitize|fuzz|coverage-fuzz|soak|bench)$",
      r"make -n \1"),
     (r"-m pytest ", "-m pytest --collect-only "),
 ]
