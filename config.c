@@ -168,6 +168,7 @@ config_free(struct config *config)
 	free(config->identity.from);
 	free(config->identity.aliases);
 	free(config->identity.local_to);
+	free(config->identity.archive_to);
 	free(config->identity.add_header);
 	free(config->identity.remove_header);
 	free(config->staging.redirect);

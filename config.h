@@ -92,6 +92,7 @@ struct identity_config {
 	char *local_to;            /* or NULL */
 	char *add_header;          /* whole lines, or NULL */
 	char *remove_header;       /* names, a blank between two; or NULL */
+	char *archive_to;          /* gets everything too; or NULL */
 };
 
 struct staging_config {

@@ -170,6 +170,7 @@ static const struct key identity_keys[] = {
 	{"add_header", parse_add_header, IDENTITY(add_header), NULL, NULL},
 	{"remove_header", parse_remove_header, IDENTITY(remove_header), NULL,
 	    NULL},
+	{"archive_to", parse_mailbox, IDENTITY(archive_to), NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL},
 };
 
@@ -184,7 +185,7 @@ const struct section config_sections[] = {
 	{"upstream", upstream_keys, ""},
 	{"listen", listen_keys, ""},
 	{"queue", queue_keys, ""},
-	{"identity", identity_keys, " archive_to "},
+	{"identity", identity_keys, ""},
 	{"staging", staging_keys, ""},
 	{"status", NULL, ""},
 	{NULL, NULL, NULL},

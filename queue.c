@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "config.h"
@@ -172,6 +173,8 @@ queue_recipient_limit(const struct queue *q, const struct message *m,
 	for (size_t i = 0; m->direct_only && i < q->config->upstream_count; i++)
 		if (route >> i & 1 && q->config->upstreams[i].recipients_per_message < limit)
 			limit = q->config->upstreams[i].recipients_per_message;
+	if (m->direct_only && q->config->identity.archive_to && limit > 1)
+		limit--; /* it has a place in the same transaction */
 	return limit;
 }
 
@@ -356,11 +359,28 @@ queue_readdress(struct queue *q, struct message *m)
 	return staging_apply(q->config, m) || changed;
 }
 
+/* [identity] archive_to is a recipient like the others: if the relay refuses
+ * him, the sender hears of that too. */
+static void
+add_archive(const struct queue *q, struct message *m)
+{
+	const char *archive = q->config->identity.archive_to;
+
+	for (size_t i = 0; archive && i < m->recipient_count; i++)
+		if (!strcasecmp(m->recipients[i].address, archive))
+			archive = NULL;
+	if (archive)
+		message_add_recipient(m, archive);
+}
+
 void
 queue_route(struct queue *q, struct message *m)
 {
-	if (!m->routed)
-		(void)queue_readdress(q, m);
+	if (!m->routed) {
+		(void)forwards_apply(q->forwards, m);
+		add_archive(q, m);
+		(void)staging_apply(q->config, m);
+	}
 	m->routed = true;
 }
 
