@@ -70,8 +70,8 @@ test_no_hashes(void **state)
 		"$5$salt$qOfjCda6YN/JiGzcA4MkoJaIXdhJzf.qd.KJPQZ7TA",
 		"$5$salt$qOfjCda6YN/JiGzcA4MkoJaIXdhJzf.qd.KJPQZ7TA/x",
 		/* too much salt */
-		"$5$01234567890123456$qOfjCda6YN/JiGzcA4MkoJaIXdhJzf.qd.KJPQZ7TA"
-		"/",
+		("$5$01234567890123456$qOfjCda6YN/JiGzcA4MkoJaIXdhJzf.qd.KJPQZ7T"
+		 "A/"),
 	};
 
 	(void)state;
