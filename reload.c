@@ -17,6 +17,7 @@
 #include "helper.h"
 #include "listen.h"
 #include "log.h"
+#include "maildrop.h"
 #include "notify.h"
 #include "queue.h"
 #include "thread.h"
@@ -150,6 +151,17 @@ tell_manager(const struct reloader *r, bool begins)
 	free(state);
 }
 
+/* The thread that waits for arrivals sees at the next one that its queue is no
+ * longer the newest, and the old one, with all its configuration, stays until
+ * then: so one is announced, of a message that there is not. */
+static void
+move_arrivals(const struct config *config)
+{
+	if (config->queue.directory)
+		maildrop_announce(config->queue.directory,
+		    "00000000000000000000000000000000");
+}
+
 static void
 reload(struct reloader *r)
 {
@@ -167,6 +179,7 @@ reload(struct reloader *r)
 	if (g) {
 		log_set_level(g->setup.config.log_level);
 		listen_reload(r->listener, &g->setup.config);
+		move_arrivals(&g->setup.config);
 		log_lines(LEVEL_WARNING, "", &g->setup.config.warnings);
 		log_event(LEVEL_INFO, "reloaded", NULL);
 	} else {

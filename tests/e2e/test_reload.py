@@ -91,6 +91,19 @@ def test_log_level(start, sections, place, relay):
     wait_for(is_quiet)
 
 
+@pytest.mark.skipif(harness.SANITIZED, reason="measures memory")
+def test_nothing_piles_up(start, kept, place, relay, tls):
+    """What has been replaced goes, with all its certificates, also when nothing
+    else happens."""
+    one = relay(tls=tls)
+    daemon = start(kept(one))
+    reload(daemon, place, kept(one))
+    before = daemon.rss()
+    for _ in range(100):
+        reload(daemon, place, kept(one))
+    assert daemon.rss() < before + (8 << 20)
+
+
 def test_pauses_end(start, kept, place, nobody_there, relay, spool):
     """What waits for a relay that is away goes to the new one at once."""
     one = relay()

@@ -3,9 +3,9 @@
 hangs up, refuses for now and for ever, and breaks handshakes. What it has taken
 is in a ledger, by message and recipient.
 
-The sender says which message it is, m17@soak.test, and the recipient which of
-its recipients: 0.m17@soak.test. A notice, which has no sender and goes to
-m17@soak.test, says that its sender has been told."""
+The sender says which message it is, m17@soak.test or m17@other.test, and the
+recipient which of its recipients: 0.m17@soak.test. A notice, which has no
+sender and goes to m17@soak.test, says that its sender has been told."""
 import array
 import random
 import re
@@ -13,8 +13,8 @@ import socket
 import ssl
 import threading
 
-SENDER = re.compile(rb"FROM:<(?:m(\d+)@soak\.test)?>", re.I)
-RECIPIENT = re.compile(rb"TO:<(?:(\d)\.)?m(\d+)@soak\.test>", re.I)
+SENDER = re.compile(rb"FROM:<(?:m(\d+)@(?:soak|other)\.test)?>", re.I)
+RECIPIENT = re.compile(rb"TO:<(?:(\d)\.)?m(\d+)@(?:soak|other)\.test>", re.I)
 RESET = array.array("i", [1, 0]).tobytes()  # of SO_LINGER
 PATIENCE = 60  # seconds without a word, and the client has gone
 

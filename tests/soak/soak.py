@@ -52,11 +52,15 @@ def wait_for(condition, what):
         time.sleep(0.1)
 
 
-def configuration(certs, generation=0):
+def configuration(certs, port):
+    """Two upstreams, by the sender, which are the same relay."""
+    upstream = {"tls": "starttls", "tls_ca_file": certs.ca,
+                "tls_name": "relay.test", "timeout": "5s", "idle": "1s",
+                "connections": 6}
     return {
-        "upstream": {"tls": "starttls", "tls_ca_file": certs.ca,
-                     "tls_name": "relay.test", "timeout": "5s", "idle": "1s",
-                     "connections": 6 + generation % 3},
+        "upstream": upstream,
+        "upstream other": {**upstream, "host": "127.0.0.1", "port": port,
+                           "senders": "*@other.test"},
         "listen": {"session_timeout": "5s", "tls_cert": certs.pem("good")},
         "queue": {"direct_wait": "1s", "retry_max": "1m"},
     }
@@ -68,7 +72,8 @@ class Soak:
         self.ledger = Ledger(MESSAGES)
         self.relay = ShakyRelay(
             self.ledger, badrelay.server_context(certs.pem("good")), SEED)
-        self.daemon = Smarthost(place, self.relay.port, configuration(certs))
+        self.daemon = Smarthost(place, self.relay.port,
+                                configuration(certs, self.relay.port))
         self.control = place / "control"
         self.acknowledged, self.generation = array.array("I"), 0
 

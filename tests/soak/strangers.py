@@ -107,7 +107,8 @@ class Client:
 
     def envelope(self, number, recipients):
         """Whether the content is wanted."""
-        commands = [b"MAIL FROM:<m%d@soak.test>" % number]
+        commands = [b"MAIL FROM:<m%d@%s.test>" % (
+            number, self.dice.choice([b"soak", b"other"]))]
         commands += [b"RCPT TO:<%d.m%d@soak.test>" % (i, number)
                      for i in range(recipients)]
         self.sock.sendall(b"\r\n".join([*commands, b"DATA", b""]))
