@@ -170,6 +170,7 @@ class Away(Ruin):
         assert all(TEXT in one.body for one in self.relay.messages)
 
 
+@pytest.mark.usefixtures("faults")
 def test_errors_at_every_call_of_a_delivery(certs):
     """From the start of the program: it is sent, once; or not yet, and the
     next daemon does it.  Another copy only if no mark could be made."""
@@ -201,6 +202,7 @@ def test_errors_at_every_call_of_a_delivery(certs):
                if copies > 1) <= counts[0, 1] / 4
 
 
+@pytest.mark.usefixtures("faults")
 def test_errors_at_every_call_of_a_notice(certs):
     """From the start of the program: one recipient is refused, the other has
     it; the notice is sent by this daemon or the next, and nothing stays."""
@@ -234,6 +236,7 @@ def test_errors_at_every_call_of_a_notice(certs):
     assert counts[0] and counts[CONFIG]
 
 
+@pytest.mark.usefixtures("faults")
 def test_errors_at_every_call_of_a_commit(certs):
     """By SMTP: 250 and it is there, or 4xx and it is not; and the next one
     is taken."""
@@ -262,6 +265,7 @@ def test_errors_at_every_call_of_a_commit(certs):
 
 
 @pytest.mark.parametrize("uid", [None, NOBODY])
+@pytest.mark.usefixtures("faults")
 def test_errors_at_every_call_of_sendmail(uid, certs):
     """Into the queue, as root, and into the maildrop: 0 and it is there, or
     75 and it is not."""
@@ -292,6 +296,7 @@ def test_errors_at_every_call_of_sendmail(uid, certs):
 
 
 @pytest.mark.parametrize("at_most", [1, 7, 1000])
+@pytest.mark.usefixtures("faults")
 def test_short_reads_and_writes(at_most, certs):
     """Of the disk, of connections and of the log."""
     with Away(certs.ca) as ruin:
