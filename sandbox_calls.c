@@ -65,7 +65,7 @@ static const unsigned short allowed[] = {
 	SYS_unlinkat, SYS_mkdirat, SYS_faccessat, SYS_faccessat2,
 	SYS_readlinkat, SYS_utimensat, SYS_dup, SYS_dup3, SYS_pipe2,
 	SYS_inotify_init1, SYS_inotify_add_watch, SYS_ppoll, SYS_ioctl,
-	SYS_getcwd,
+	SYS_getcwd, SYS_memfd_create,
 	/* the network */
 	SYS_bind, SYS_connect, SYS_accept4, SYS_listen, SYS_getsockname,
 	SYS_getpeername, SYS_setsockopt, SYS_getsockopt, SYS_sendto,

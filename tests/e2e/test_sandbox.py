@@ -223,3 +223,17 @@ def test_static_binary(start, kept, relay, place, spool, nobody_there):
     localhost = harness.merge(config, {"upstream": {"host": "localhost"}})
     reload(daemon, place, localhost)
     assert send(daemon).code == 250
+
+
+def test_large_message_without_a_place(start, sections, relay):
+    """No spool, and no directory for files without a name: they are in
+    memory, and the relay gets all of the message."""
+    one = relay()
+    daemon = start(sections(one), env={"TMPDIR": "/nowhere"})
+    text = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 100000
+    with daemon.connect() as client:
+        client.ehlo()
+        client.envelope()
+        client.send(text)
+        assert client.command(".").code == 250
+    assert one.messages[0].content.endswith(text[-1200000:])
