@@ -84,6 +84,7 @@ store(int directory, const struct message *m)
 
 	snprintf(temporary, sizeof(temporary), ".%s.tmp", m->id);
 	snprintf(name, sizeof(name), "%s.eml", m->id);
+	unlinkat(directory, temporary, 0); /* of a crash */
 	fd = openat(directory, temporary,
 	    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)

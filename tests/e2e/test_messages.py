@@ -423,6 +423,29 @@ def test_capture(start, place):
         b"n0", b"n1", b"n2"}
 
 
+def test_capture_after_a_crash(start, place):
+    """What a killed daemon had begun to write stops nothing."""
+    sections = {
+        "smarthost": {"hostname": "client.example.test"},
+        "upstream": {"provider": "capture", "directory": place / "mail"},
+        "listen": {"socket": place / "socket"},
+        "queue": {"directory": place / "spool"}}
+    (place / "spool").mkdir()
+    (place / "mail").mkdir()
+    daemon = start(sections)
+    (place / "mail").rename(place / "away")
+    done = sendmail("-i", "b@example.test", socket_path=daemon.socket,
+                    stdin=b"Subject: x\n\nx\n")
+    assert done.status == 0, done.text
+    [waiting] = (place / "spool" / "queue").iterdir()
+    (place / "away" / f".{waiting.name}.tmp").write_text("half")
+    (place / "away").rename(place / "mail")
+    assert harness.run("-c", daemon.config, "queue", "retry").status == 0
+    daemon.wait_event("sent")
+    assert [path.name for path in (place / "mail").iterdir()] == [
+        f"{waiting.name}.eml"]
+
+
 @pytest.mark.parametrize("mode", ["missing", "file"])
 def test_capture_without_its_directory(mode, place):
     if mode == "file":
