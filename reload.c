@@ -7,6 +7,7 @@
  */
 #include "reload.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,19 @@ needs_restart(const struct config *now, const struct config *then)
 	return NULL;
 }
 
+/* The confinement to the directories of the start looks like missing rights. */
+static void
+explain_denial(struct buf *why)
+{
+	const char *text = buf_text(why);
+
+	if (!strstr(text, strerror(EACCES)))
+		return;
+	buf_addf(why, "%sthe daemon keeps to the directories that its "
+	    "configuration named at the start; another one needs a restart",
+	    text[why->len - 1] == '\n' ? "" : "\n");
+}
+
 /* Reads and judges a new configuration. NULL with sentences in why. */
 static struct generation *
 prepare(const struct reloader *r, const struct config *now, struct buf *why)
@@ -123,6 +137,7 @@ prepare(const struct reloader *r, const struct config *now, struct buf *why)
 		    r->spool, false);
 		return g;
 	}
+	explain_denial(why);
 	generation_free(g);
 	return NULL;
 }

@@ -237,3 +237,34 @@ def test_large_message_without_a_place(start, sections, relay):
         client.send(text)
         assert client.command(".").code == 250
     assert one.messages[0].content.endswith(text[-1200000:])
+
+
+@unsanitized
+@pytest.mark.parametrize("keys", [
+    {"upstream": {"provider": "capture", "host": None, "port": None,
+                  "tls": None}},
+    {"identity": {}}], ids=["capture", "aliases"])
+def test_reload_with_another_directory(start, sections, relay, place, keys):
+    """It is refused, not found out by the mail, and the log says what to
+    do."""
+    one = relay()
+    first, other = place / "first", place / "other"
+    first.mkdir()
+    other.mkdir()
+    (other / "aliases").write_text("root: a@example.test\n")
+    if "upstream" in keys:
+        keys["upstream"]["directory"] = other
+    else:
+        keys["identity"]["aliases"] = other / "aliases"
+    base = sections(one, {"listen": {"socket": first / "socket"}})
+    daemon = harness.Daemon(first, base, env={"TMPDIR": first})
+    try:
+        daemon.wait_ready()
+        reload(daemon, first, harness.merge(base, keys), good=False)
+        daemon.wait_event("message", text=re.compile(
+            "the old configuration stays: .*Permission denied"))
+        daemon.wait_event("message", text=re.compile("needs a restart"))
+        assert send(daemon).code == 250
+        assert len(one.messages) == 1
+    finally:
+        daemon.stop()
