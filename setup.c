@@ -146,21 +146,26 @@ check_secret(const struct upstream *u, struct buf *why)
 	return ok;
 }
 
-/* It is opened, too: a daemon that has confined itself is told by nothing else
- * that this is not one of its directories. */
+/* False with errno. It is opened, too: a daemon that has confined itself is told
+ * by nothing else that this is not one of its directories. */
+static bool
+may_write(const char *directory)
+{
+	int fd;
+
+	if (access(directory, W_OK | X_OK) != 0)
+		return false;
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || errno != EACCES;
+}
+
 static bool
 check_capture(const struct upstream *u, struct buf *why)
 {
-	int fd = -1;
-
-	if (!provider_is_capture(u->provider))
+	if (!provider_is_capture(u->provider) || may_write(u->directory))
 		return true;
-	if (access(u->directory, W_OK | X_OK) == 0)
-		fd = open(u->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0) {
-		close(fd);
-		return true;
-	}
 	buf_addf(why, "cannot write to the capture directory %s: %s; make it, "
 	    "writable for the user that runs smarthost", u->directory,
 	    strerror(errno));

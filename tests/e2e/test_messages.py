@@ -4,6 +4,8 @@ to the byte."""
 
 import json
 import re
+import resource
+import subprocess
 
 import pytest
 
@@ -444,6 +446,26 @@ def test_capture_after_a_crash(start, place):
     daemon.wait_event("sent")
     assert [path.name for path in (place / "mail").iterdir()] == [
         f"{waiting.name}.eml"]
+
+
+@pytest.mark.skipif(harness.SANITIZED, reason="a sanitizer needs more files")
+@pytest.mark.parametrize("files", [4, 5, 6])
+def test_capture_without_files(place, files):
+    """Too few descriptors are nothing that the configuration is to blame
+    for."""
+    (place / "spool").mkdir()
+    config = harness.write_config(place / "conf", {
+        "smarthost": {"hostname": "client.example.test"},
+        "upstream": {"provider": "capture", "directory": place},
+        "queue": {"directory": place / "spool"}})
+    done = subprocess.run(
+        [harness.BIN, "sendmail", "-C", config, "b@example.test"],
+        input=b"Subject: x\n\n" + b"x\n" * 100000, capture_output=True,
+        check=False,
+        env=harness.environment({"SMARTHOST_SOCKET": place / "none"}),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                              (files, files)))
+    assert done.returncode in (0, harness.TEMPORARY), done.stderr
 
 
 @pytest.mark.parametrize("mode", ["missing", "file"])
