@@ -366,6 +366,18 @@ daemon_free(struct daemon *d)
 	free(d);
 }
 
+/* Who asks for a reload while we start gets it when we have started: the
+ * signal would end us before somebody takes it. */
+static void
+put_off_reloads(void)
+{
+	sigset_t reload;
+
+	sigemptyset(&reload);
+	sigaddset(&reload, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &reload, NULL);
+}
+
 int
 daemon_run(const char *config_path)
 {
@@ -374,6 +386,7 @@ daemon_run(const char *config_path)
 	int status = EX_CONFIG;
 
 	setup_forbid_core_files();
+	put_off_reloads();
 	generations_init(&d->generations);
 	d->manager.fd = -1;
 	d->reloader.path = setup_config_path(config_path);

@@ -131,6 +131,8 @@ queue_take(struct queue *q, unsigned upstream)
 		if (until == patience && clock_now() >= until)
 			break;
 		line->idle++;
+		if (!line->met) /* who was to ask has left: another may */
+			pthread_cond_signal(&q->tick);
 		thread_wait(&line->work, &q->lock, until);
 		line->idle--;
 	}

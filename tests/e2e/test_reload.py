@@ -49,6 +49,16 @@ def test_another_relay(start, sections, kept, place, relay, with_spool):
     assert (len(old.messages), len(new.messages)) == (2, 1)
 
 
+def test_while_it_starts(start, sections, relay):
+    """Asked as soon as its first socket is there, it does not end; whoever asks
+    gets a reload when the start is over."""
+    daemon = start(sections(relay()), ready=False)
+    daemon.wait_event("listening")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_event("reloaded")
+    assert send(daemon).code == 250
+
+
 def test_broken(start, sections, place, relay):
     """The old configuration stays, and says why."""
     one = relay()
