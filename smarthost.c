@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "daemon.h"
+#include "liveness.h"
 #include "queue_command.h"
 #include "sendmail.h"
 
@@ -59,7 +60,7 @@ command_health(const struct call *call)
 
 	if (!relay && !is_alone(call))
 		return EX_USAGE;
-	return daemon_health(call->config, relay);
+	return liveness(call->config, relay);
 }
 
 static int
