@@ -10,6 +10,7 @@ auto, eager   as direct, the content by BDAT
 """
 
 import concurrent.futures
+import re
 import shutil
 import threading
 
@@ -217,4 +218,7 @@ def test_kept(name, outcomes):
         assert seen.copies(b"second") == [1, 1]
     for session in seen.relay.sessions:
         nothing_in_clear(session)
-        assert session.early == []
+        # one write has no 354 in it: an answer too many to a command of the
+        # envelope may come before the one to BDAT, and is taken for that
+        assert session.early == [] or re.fullmatch(
+            "eager-(mail|rcpt2?)-(extra|double)", name)
