@@ -35,17 +35,6 @@ enum {
 	DESCRIPTORS_MAX = 65536, /* of those allowed; more we never need */
 };
 
-static void
-log_warnings(const struct config *config)
-{
-	char *text = xstrdup(buf_text(&config->warnings)), *rest = NULL;
-
-	for (char *line = strtok_r(text, "\n", &rest); line;
-	     line = strtok_r(NULL, "\n", &rest))
-		log_message(LEVEL_WARNING, "%s", line);
-	free(text);
-}
-
 /* As many descriptors as we may have. A session has its connection, a file for
  * a large message and one in the spool; a courier its connection, a stored
  * message, and what the resolver or a password_command needs. */
@@ -314,7 +303,7 @@ run(struct daemon *d, struct buf *why)
 		buf_addf(&s->config.warnings, "%s cannot be read by the user "
 		    "that the daemon runs as, so SIGHUP cannot have it read "
 		    "again\n", d->reloader.path);
-	log_warnings(&s->config);
+	log_sentences(LEVEL_WARNING, "", buf_text(&s->config.warnings));
 	if (!helper_start(&s->config, &d->reloader.helper)) {
 		buf_addf(why, "cannot start a process for commands: %s",
 		    strerror(errno));

@@ -28,6 +28,7 @@
 #include "config.h"
 #include "log.h"
 #include "message.h"
+#include "same_file.h"
 
 enum { DEPTH_MAX = 100 }; /* of names that lead to names */
 
@@ -63,17 +64,6 @@ forwards_free(struct forwards *r)
 
 /* --- The aliases --------------------------------------------------------- */
 
-static bool
-is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
-	    a->st_size == b->st_size &&
-	    a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	    a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	    a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-	    a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 /* Whether the file is another than the last time; then it is this thread that
  * reads it. */
 static bool
@@ -85,23 +75,10 @@ has_changed(struct forwards *r)
 	if (stat(r->config->identity.aliases, &now) != 0)
 		now = (struct stat){.st_size = -1};
 	pthread_mutex_lock(&r->lock);
-	changed = !is_same_file(&now, &r->seen);
+	changed = !same_file(&now, &r->seen);
 	r->seen = now;
 	pthread_mutex_unlock(&r->lock);
 	return changed;
-}
-
-static void
-log_sentences(enum log_level level, const struct buf *sentences)
-{
-	const char *line = buf_text(sentences);
-
-	while (*line) {
-		size_t len = strcspn(line, "\n");
-
-		log_message(level, "%.*s", (int)len, line);
-		line += len + (line[len] != '\0');
-	}
 }
 
 /* One that is gone is no reason to forget what it said, either: it may be in
@@ -118,8 +95,8 @@ read_again(struct forwards *r)
 	if (!fresh && !missing)
 		buf_addf(&errors, "%s: cannot be read: %s\n", file,
 		    strerror(errno));
-	log_sentences(LEVEL_ERROR, &errors);
-	log_sentences(LEVEL_WARNING, &warnings);
+	log_sentences(LEVEL_ERROR, "", buf_text(&errors));
+	log_sentences(LEVEL_WARNING, "", buf_text(&warnings));
 	pthread_mutex_lock(&r->lock);
 	if (fresh && !errors.len) {
 		old = r->aliases;

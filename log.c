@@ -287,3 +287,14 @@ log_message(enum log_level level, const char *format, ...)
 	log_event(level, "message", "text", text, NULL);
 	errno = saved;
 }
+
+void
+log_sentences(enum log_level level, const char *prefix, const char *sentences)
+{
+	while (*sentences) {
+		size_t len = strcspn(sentences, "\n");
+
+		log_message(level, "%s%.*s", prefix, (int)len, sentences);
+		sentences += len + (sentences[len] != '\0');
+	}
+}

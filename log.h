@@ -31,4 +31,7 @@ void log_event(enum log_level, const char *event, ...)
 void log_message(enum log_level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Sentences, one a line, each as a line of its own behind the prefix. */
+void log_sentences(enum log_level, const char *prefix, const char *sentences);
+
 #endif

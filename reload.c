@@ -142,19 +142,6 @@ prepare(const struct reloader *r, const struct config *now, struct buf *why)
 	return NULL;
 }
 
-static void
-log_lines(enum log_level level, const char *prefix, const struct buf *lines)
-{
-	const char *line = buf_text(lines);
-
-	while (*line) {
-		size_t len = strcspn(line, "\n");
-
-		log_message(level, "%s%.*s", prefix, (int)len, line);
-		line += len + (line[len] != '\0');
-	}
-}
-
 /* Between these two the service manager waits with what depends on it. */
 static void
 tell_manager(const struct reloader *r, bool begins)
@@ -195,10 +182,12 @@ reload(struct reloader *r)
 		log_set_level(g->setup.config.log_level);
 		listen_reload(r->listener, &g->setup.config);
 		move_arrivals(&g->setup.config);
-		log_lines(LEVEL_WARNING, "", &g->setup.config.warnings);
+		log_sentences(LEVEL_WARNING, "",
+		    buf_text(&g->setup.config.warnings));
 		log_event(LEVEL_INFO, "reloaded", NULL);
 	} else {
-		log_lines(LEVEL_ERROR, "the old configuration stays: ", &why);
+		log_sentences(LEVEL_ERROR, "the old configuration stays: ",
+		    buf_text(&why));
 	}
 	buf_free(&why);
 	tell_manager(r, false);

@@ -16,6 +16,7 @@
 #include "keypair.h"
 #include "log.h"
 #include "profile.h"
+#include "same_file.h"
 
 enum {
 	LOOK_MS = 1000, /* between two looks at the files */
@@ -40,21 +41,10 @@ struct tls_server {
 };
 
 static bool
-is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
-	    a->st_size == b->st_size &&
-	    a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	    a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-	    a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-	    a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
-static bool
 is_same(const struct version *a, const struct version *b)
 {
-	return is_same_file(&a->certificate, &b->certificate) &&
-	    is_same_file(&a->key, &b->key);
+	return same_file(&a->certificate, &b->certificate) &&
+	    same_file(&a->key, &b->key);
 }
 
 /* One that is not there is a version too. */
