@@ -311,7 +311,8 @@ sort(struct parser *p)
 	all->count = kept;
 }
 
-/* What has been seen of each alias. */
+/* What has been seen of each alias: LEFT and so many more is how many others it
+ * leads through. */
 enum mark { UNSEEN, ENTERED, LEFT };
 
 /* Whether following it leads back, or on for too long. One that is its own
@@ -322,18 +323,22 @@ has_loop(const struct aliases *all, size_t i, unsigned char *marks,
 {
 	const struct alias *a = &all->list[i];
 	bool loop = depth > DEPTH_MAX;
+	unsigned through = 0;
 
 	marks[i] = ENTERED;
 	for (size_t k = 0; k < a->count && !loop; k++) {
 		const struct alias *next = aliases_find(all, a->targets[k]);
 		size_t at = next ? (size_t)(next - all->list) : 0;
 
-		if (!next || next == a || marks[at] == LEFT)
+		if (!next || next == a)
 			continue;
-		loop = marks[at] == ENTERED ||
-		    has_loop(all, at, marks, depth + 1);
+		loop = marks[at] == ENTERED || (marks[at] == UNSEEN &&
+		    has_loop(all, at, marks, depth + 1));
+		if (!loop && marks[at] - LEFT + 1U > through)
+			through = marks[at] - LEFT + 1U;
 	}
-	marks[i] = LEFT;
+	loop = loop || through > DEPTH_MAX;
+	marks[i] = (unsigned char)(LEFT + (loop ? 0 : through));
 	return loop;
 }
 

@@ -104,6 +104,29 @@ test_files(void **state)
 	}
 }
 
+/* A chain of aliases, whose names are in the order of the chain or in the other
+ * one. */
+static void
+test_long_chains(void **state)
+{
+	(void)state;
+	for (int way = -1; way <= 1; way += 2)
+		for (int links = 40; links <= 200; links += 160) {
+			struct buf errors = {0}, text = {0};
+			const struct aliases_talk talk = {&errors, &errors};
+			int first = way > 0 ? 1000 : 9000;
+
+			for (int i = 0; i < links; i++)
+				buf_addf(&text, "a%d: a%d\n", first + way * i,
+				    first + way * (i + 1));
+			aliases_free(aliases_parse("F", text.data, text.len,
+			    &talk));
+			assert_int_equal(errors.len > 0, links > 50);
+			buf_free(&errors);
+			buf_free(&text);
+		}
+}
+
 /* A chain of aliases, and a NUL. */
 static void
 test_bounds(void **state)
@@ -150,6 +173,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_long_chains),
 		cmocka_unit_test(test_find),
 	};
 
