@@ -411,7 +411,8 @@ status_fits(const char *list, const char *text)
 
 		last = first = take_status(&list);
 		if (*list == '-') {
-			last = first / 1000 * 1000 + strtoul(list + 1, &end, 10);
+			last = first / 1000 * 1000 +
+			    strtoul(list + 1, &end, 10);
 			list = end;
 		}
 		if (status >= first && status <= last)

@@ -130,8 +130,8 @@ passed(struct observer *observer, enum stage stage, const char *text)
 static void
 skip(struct trial *t, const char *step, const char *why)
 {
-	check_report_line(&t->check->report, &(struct check_line){CHECK_SKIPPED, step,
-		-1, why, NULL});
+	check_report_line(&t->check->report,
+	    &(struct check_line){CHECK_SKIPPED, step, -1, why, NULL});
 }
 
 /* What exit status tells of it: what a person has to mend is not the same as

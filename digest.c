@@ -80,8 +80,8 @@ add_body(const struct digest *d, struct message *notice)
 	    d->settings->hostname, d->messages);
 	buf_add(out, buf_text(&d->text), d->text.len);
 	if (d->left_out)
-		buf_addf(out, "\r\nAnd %zu messages more; the log has them.\r\n",
-		    d->left_out);
+		buf_addf(out, "\r\nAnd %zu messages more; the log has "
+		    "them.\r\n", d->left_out);
 	notice->body.size = out->len;
 }
 

@@ -170,9 +170,13 @@ queue_recipient_limit(const struct queue *q, const struct message *m,
 
 	if (local && !m->direct_only && limit < QUEUE_LOCAL_RECIPIENTS)
 		return QUEUE_LOCAL_RECIPIENTS;
-	for (size_t i = 0; m->direct_only && i < q->config->upstream_count; i++)
-		if (route >> i & 1 && q->config->upstreams[i].recipients_per_message < limit)
-			limit = q->config->upstreams[i].recipients_per_message;
+	for (size_t i = 0; m->direct_only && i < q->config->upstream_count;
+	     i++) {
+		const struct upstream *u = &q->config->upstreams[i];
+
+		if (route >> i & 1 && u->recipients_per_message < limit)
+			limit = u->recipients_per_message;
+	}
 	if (m->direct_only && q->config->identity.archive_to && limit > 1)
 		limit--; /* it has a place in the same transaction */
 	return limit;

@@ -44,8 +44,8 @@ struct queue *queue_new(const struct config *, const struct relay *relays,
 struct buf;
 bool queue_start(struct queue *, struct buf *why);
 
-/* Gives it the recipients that its own stand for (see forwards.h). Whoever makes
- * a file for it calls this before; queue_submit() does otherwise. */
+/* Gives it the recipients that its own stand for (see forwards.h). Whoever
+ * makes a file for it calls this before; queue_submit() does otherwise. */
 void queue_route(struct queue *, struct message *);
 
 /* Takes the message over and says what became of it, at the latest after

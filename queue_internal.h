@@ -141,7 +141,7 @@ bool queue_readdress(struct queue *, struct message *);
  * this thread, up to direct_wait. */
 void alone_submit(struct queue *, struct submission *, struct verdict *);
 
-/* --- succession.c ---------------------------------------------------------- */
+/* --- succession.c --------------------------------------------------------- */
 
 /* Locks the queue that has what is stored: this one or, after reloads, the last
  * of its heirs. To be unlocked by who called; it lives as long as this one. */
@@ -236,8 +236,8 @@ void backlog_look_again(struct queue *, int64_t *seen);
 /* It is no longer stored. */
 void backlog_forget(struct queue *, const char *id);
 
-/* Under the lock: plans a stored message anew, for the heir if there is one, and
- * frees the submission. */
+/* Under the lock: plans a stored message anew, for the heir if there is one,
+ * and frees the submission. */
 void backlog_return(struct queue *, struct submission *);
 
 /* --- parking.c, under the lock -------------------------------------------- */

@@ -28,7 +28,8 @@ struct run {
  * Root becomes the owner of the spool. The configuration has been read, and
  * has a spool. Shows progress on stderr if asked to. EX_OK when that was done:
  * left says how many of them are still in the queue, and why, if an upstream
- * is away or a daemon has come, what is the matter. Otherwise another status, with a sentence. */
+ * is away or a daemon has come, what is the matter. Otherwise another status,
+ * with a sentence. */
 int runqueue(struct setup *, struct run *, struct buf *why);
 
 #endif

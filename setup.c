@@ -146,8 +146,8 @@ check_secret(const struct upstream *u, struct buf *why)
 	return ok;
 }
 
-/* False with errno. It is opened, too: a daemon that has confined itself is told
- * by nothing else that this is not one of its directories. */
+/* False with errno. It is opened, too: a daemon that has confined itself is
+ * told by nothing else that this is not one of its directories. */
 static bool
 may_write(const char *directory)
 {
