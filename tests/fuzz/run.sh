@@ -3,7 +3,9 @@
 # Runs each fuzzer for so long, two at a time, from its seeds
 # (tests/fuzz/seeds/NAME) and with its words (tests/fuzz/NAME.dict). What it
 # learns stays in the build directory, beside what broke it. The last line is
-# how many found nothing and how many something.
+# how many found nothing and how many something. With FUZZ_RUNS in the
+# environment each makes so many runs instead, the same ones each time: a change
+# is then judged by what it does, and not by luck.
 set -u
 seconds=$1
 shift
@@ -17,7 +19,12 @@ run_one() {
 	[ ! -d "tests/fuzz/seeds/$name" ] || set -- "$@" "tests/fuzz/seeds/$name"
 	[ ! -f "tests/fuzz/$name.dict" ] ||
 		set -- "$@" "-dict=tests/fuzz/$name.dict"
-	if "$@" -max_total_time="$seconds" -timeout=60 \
+	if [ -n "${FUZZ_RUNS-}" ]; then
+		set -- "$@" -runs="$FUZZ_RUNS" -seed=1 -reload=0
+	else
+		set -- "$@" -max_total_time="$seconds"
+	fi
+	if "$@" -timeout=60 \
 	    -artifact_prefix="${corpus%corpus}" >"$log" 2>&1; then
 		echo "$name: $(sed -n 's/^Done //p' "$log")"
 	else
