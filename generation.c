@@ -10,13 +10,11 @@
 #include "buf.h"
 #include "clock.h"
 #include "queue.h"
-#include "thread.h"
 
 void
 generations_init(struct generations *all)
 {
 	pthread_mutex_init(&all->lock, NULL);
-	thread_cond_init(&all->left);
 	all->oldest = all->newest = xcalloc(1, sizeof(struct generation));
 }
 
@@ -38,7 +36,6 @@ generations_free(struct generations *all)
 		all->oldest = g->newer;
 		generation_free(g);
 	}
-	pthread_cond_destroy(&all->left);
 	pthread_mutex_destroy(&all->lock);
 }
 
@@ -59,7 +56,6 @@ generation_leave(struct generations *all, struct generation *g)
 {
 	pthread_mutex_lock(&all->lock);
 	g->sessions--;
-	pthread_cond_signal(&all->left);
 	pthread_mutex_unlock(&all->lock);
 }
 

@@ -24,7 +24,6 @@ struct generation {
  */
 struct generations {
 	pthread_mutex_t lock;
-	pthread_cond_t left; /* a session has */
 	struct generation *oldest, *newest;
 };
 

@@ -91,17 +91,6 @@ line_take(struct line *line)
 	return s;
 }
 
-/* Whoever has to be told counts. */
-static unsigned
-recipients_waiting(const struct message *m)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < m->recipient_count; i++)
-		count += m->recipients[i].outcome == WAITING;
-	return count;
-}
-
 struct submission *
 line_serve(struct queue *q, unsigned upstream)
 {
@@ -113,8 +102,8 @@ line_serve(struct queue *q, unsigned upstream)
 	if (pace_opens(&line->pace, rates, now) <= now)
 		s = line_take(line);
 	if (s)
-		pace_count(&line->pace, rates, recipients_waiting(s->message),
-		    now);
+		pace_count(&line->pace, rates,
+		    (unsigned)message_count_waiting(s->message), now);
 	return s;
 }
 

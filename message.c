@@ -254,13 +254,20 @@ message_forget_results(struct message *m)
 	}
 }
 
+size_t
+message_count_waiting(const struct message *m)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->recipient_count; i++)
+		count += m->recipients[i].outcome == WAITING;
+	return count;
+}
+
 bool
 message_is_waiting(const struct message *m)
 {
-	for (size_t i = 0; i < m->recipient_count; i++)
-		if (m->recipients[i].outcome == WAITING)
-			return true;
-	return false;
+	return message_count_waiting(m) > 0;
 }
 
 void

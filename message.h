@@ -173,7 +173,8 @@ void message_know_results(struct message *);
 /* Frees what it holds. */
 void recipient_free(struct recipient *);
 
-/* Whether it is to be offered to somebody. */
+/* How many it is still to be offered to; and whether that is anybody. */
+size_t message_count_waiting(const struct message *);
 bool message_is_waiting(const struct message *);
 
 /* Appends the address as it is said to a relay. */

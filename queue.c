@@ -395,10 +395,8 @@ static bool
 is_settled(const struct submission *s, struct verdict *v)
 {
 	const struct message *m = s->message;
-	size_t waiting = 0;
+	size_t waiting = message_count_waiting(m);
 
-	for (size_t i = 0; i < m->recipient_count; i++)
-		waiting += m->recipients[i].outcome == WAITING;
 	if (waiting == m->recipient_count || (s->keeps && waiting))
 		return false;
 	forwards_explain(m, v);

@@ -127,16 +127,6 @@ struct courier {
 	unsigned upstream;
 };
 
-static size_t
-count_waiting(const struct message *m)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < m->recipient_count; i++)
-		count += m->recipients[i].outcome == WAITING;
-	return count;
-}
-
 /* Whoever had no place in the last transaction is sent the message in the
  * next, at once, as long as each brings it further. What became of the others
  * is on the disk first (rule 8 of the forwarder). */
@@ -149,7 +139,7 @@ send_rest(struct queue *q, struct delivery *d, struct submission *s,
 
 	if (terms->all_or_nothing)
 		return;
-	while ((waiting = count_waiting(m)) && waiting < left &&
+	while ((waiting = message_count_waiting(m)) && waiting < left &&
 	    (v->outcome == SENT || v->scope == SCOPE_RECIPIENT)) {
 		left = waiting;
 		if (!queue_mark(q, s)) {
