@@ -13,6 +13,8 @@
 
 #include "buf.h"
 
+enum { LABEL_MAX = 998 }; /* RFC 5322 section 2.1.1 */
+
 /* The bytes of the field name at the start of s (RFC 5322 section 3.6.8). */
 static size_t
 name_length(const char *s, size_t len)
@@ -25,15 +27,17 @@ name_length(const char *s, size_t len)
 }
 
 /* The bytes of name, what stands behind it, and colon; 0 if that is not how
- * s begins. */
+ * s begins. One that is longer than a line may be is none: it could not be
+ * told from text before all of it is here, nor be folded. */
 static size_t
 label_length(const char *s, size_t len)
 {
-	size_t name = name_length(s, len), i = name;
+	size_t most = len < LABEL_MAX ? len : LABEL_MAX;
+	size_t name = name_length(s, most), i = name;
 
-	while (i < len && (unsigned char)s[i] <= ' ')
+	while (i < most && (unsigned char)s[i] <= ' ')
 		i++;
-	return name && i < len && s[i] == ':' ? i + 1 : 0;
+	return name && i < most && s[i] == ':' ? i + 1 : 0;
 }
 
 static size_t

@@ -278,6 +278,26 @@ test_line_is_field(void **state)
 	}
 }
 
+/* A name that does not fit into a line is text. */
+static void
+test_longest_name(void **state)
+{
+	struct buf line = {0};
+
+	(void)state;
+	while (line.len < 997)
+		buf_addc(&line, 'a');
+	buf_adds(&line, ": x\r\n");
+	assert_true(header_line_is_field(line.data, line.len));
+	assert_false(header_line_is_field(line.data, 997));
+	line.data[996] = ' ';
+	assert_true(header_line_is_field(line.data, line.len));
+	line.data[997] = ' ';
+	line.data[998] = ':';
+	assert_false(header_line_is_field(line.data, line.len));
+	buf_free(&line);
+}
+
 int
 main(void)
 {
@@ -288,6 +308,7 @@ main(void)
 		cmocka_unit_test(test_remove),
 		cmocka_unit_test(test_remove_many),
 		cmocka_unit_test(test_line_is_field),
+		cmocka_unit_test(test_longest_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
