@@ -64,6 +64,9 @@ judge(struct check *c, struct setup *s, const char *path, bool config_only)
 	if (ok) {
 		ok = become(&s->config, &why) && setup_prepare(s, &why) &&
 		    setup_prepare_listener(s, &why);
+		if (ok)
+			setup_read_aliases(s, &s->config.warnings,
+			    &s->config.warnings);
 		if (c->report.json)
 			report_sentences(c, CHECK_WARNING,
 			    buf_text(&s->config.warnings));

@@ -112,6 +112,18 @@ explain_denial(struct buf *why)
 	    text[why->len - 1] == '\n' ? "" : "\n");
 }
 
+/* Without it, its names would be sent elsewhere than until now. */
+static bool
+has_good_aliases(const struct setup *s, struct buf *why)
+{
+	struct buf warnings = {0};
+	size_t before = why->len;
+
+	setup_read_aliases(s, why, &warnings);
+	buf_free(&warnings);
+	return why->len == before;
+}
+
 /* Reads and judges a new configuration. NULL with sentences in why. */
 static struct generation *
 prepare(const struct reloader *r, const struct config *now, struct buf *why)
@@ -129,7 +141,8 @@ prepare(const struct reloader *r, const struct config *now, struct buf *why)
 	if (key)
 		buf_addf(why, "%s has changed, which needs a restart", key);
 	if (ok && !key && setup_prepare(&g->setup, why) &&
-	    setup_prepare_listener(&g->setup, why)) {
+	    setup_prepare_listener(&g->setup, why) &&
+	    has_good_aliases(&g->setup, why)) {
 		config_complete_hostname(&g->setup.config);
 		setup_use_helper(&g->setup, r->helper);
 		setup_relays(&g->setup, r->stop_fd, false);

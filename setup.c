@@ -172,27 +172,42 @@ check_capture(const struct upstream *u, struct buf *why)
 	return false;
 }
 
-/* One that does not make sense is no reason to stop: names of this host are
- * held then. But there must be one, if somebody has named it. */
-static bool
-check_aliases(struct setup *s, struct buf *why)
+void
+setup_read_aliases(const struct setup *s, struct buf *errors,
+    struct buf *warnings)
 {
 	const struct identity_config *identity = &s->config.identity;
-	struct buf errors = {0};
-	const struct aliases_talk talk = {&errors, &s->config.warnings};
+	const struct aliases_talk talk = {errors, warnings};
 	struct aliases *all = identity->aliases
 	    ? aliases_read(identity->aliases, &talk) : NULL;
-	bool missing = identity->aliases && !all;
 
-	if (missing && !(errno == ENOENT && identity->aliases_is_default))
-		buf_addf(identity->aliases_is_default ? &s->config.warnings
-						      : why,
-		    "[identity] aliases: %s cannot be read: %s\n",
+	if (identity->aliases && !all &&
+	    !(errno == ENOENT && identity->aliases_is_default))
+		buf_addf(errors, "[identity] aliases: %s cannot be read: %s\n",
 		    identity->aliases, strerror(errno));
-	buf_add(&s->config.warnings, buf_text(&errors), errors.len);
-	buf_free(&errors);
 	aliases_free(all);
-	return !missing || identity->aliases_is_default;
+}
+
+/* There must be one if somebody has named it. What is in it is no reason to
+ * stop: names of this host are held then, and who uses it says what is wrong
+ * there. */
+static bool
+has_aliases(const struct setup *s, struct buf *why)
+{
+	const struct identity_config *identity = &s->config.identity;
+	bool missing = identity->aliases && !identity->aliases_is_default;
+	struct buf ignored = {0};
+	const struct aliases_talk talk = {&ignored, &ignored};
+	struct aliases *all = missing ? aliases_read(identity->aliases, &talk)
+				      : NULL;
+
+	missing = missing && !all;
+	if (missing)
+		buf_addf(why, "[identity] aliases: %s cannot be read: %s\n",
+		    identity->aliases, strerror(errno));
+	buf_free(&ignored);
+	aliases_free(all);
+	return !missing;
 }
 
 bool
@@ -208,7 +223,7 @@ setup_prepare(struct setup *s, struct buf *why)
 		    !check_capture(u, why))
 			return false;
 	}
-	return check_aliases(s, why);
+	return has_aliases(s, why);
 }
 
 bool

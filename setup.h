@@ -45,6 +45,11 @@ bool setup_prepare(struct setup *, struct buf *why);
 /* The same for the listener: the daemon's certificate and key. */
 bool setup_prepare_listener(struct setup *, struct buf *why);
 
+/* What is wrong with the aliases file, and what it has that is left out;
+ * sentences, one a line. Whoever uses the file logs them himself. */
+void setup_read_aliases(const struct setup *, struct buf *errors,
+    struct buf *warnings);
+
 /* Commands are run by this process instead of ours; NULL: by ours. */
 struct helper;
 void setup_use_helper(struct setup *, const struct helper *);

@@ -216,6 +216,16 @@ def test_file_that_makes_no_sense(start, sections, relay, aliases):
     assert "smarthost runs no command" in done.stdout.decode()
 
 
+def test_said_once(start, sections, relay, aliases):
+    """What is left out, by the daemon as it starts; check says it too."""
+    write(aliases, "root: ops@example.test, |/bin/cat\n")
+    daemon = start(sections(relay(), {"identity": {"aliases": aliases}}))
+    done = harness.run("-c", daemon.config, "check", "--config")
+    assert done.status == 0 and done.stdout.count(b"left out") == 1
+    daemon.stop()
+    assert len(daemon.events("message", text=re.compile("left out"))) == 1
+
+
 def test_newaliases(sections, relay, place, aliases):
     path = harness.write_config(place / "conf", sections(
         relay(), {"identity": {"aliases": aliases}}))

@@ -73,6 +73,26 @@ def test_broken(start, sections, place, relay):
     assert one.copies() == 2
 
 
+def test_broken_aliases(start, sections, place, relay):
+    """Nor do the names of this host go elsewhere because of a reload."""
+    one = relay()
+    aliases = place / "aliases"
+    aliases.write_text("root: ops@example.test\n")
+    config = sections(one, {"identity": {"aliases": aliases,
+                                         "domain": "example.test"}})
+    daemon = start(config)
+    aliases.write_text("root: ops@example.test\nroot ops\n")
+    reload(daemon, place, config, good=False)
+    daemon.wait_event("message", text=re.compile(
+        r"the old configuration stays: .*aliases:2: "))
+    assert send(daemon, recipients=["root"]).code == 250
+    assert one.messages[0].recipients == ["ops@example.test"]
+    aliases.write_text("root: dev@example.test\nwww: |/bin/cat\n")
+    reload(daemon, place, config)
+    assert send(daemon, recipients=["root"]).code == 250
+    assert one.messages[1].recipients == ["dev@example.test"]
+
+
 @pytest.mark.parametrize("section, key, value", [
     ("listen", "address", "127.0.0.1:0, [::1]:0"),
     ("listen", "socket", "none"), ("smarthost", "run_as", "nobody"),
