@@ -93,6 +93,43 @@ spool_open(const char *directory, struct buf *why)
 	return NULL;
 }
 
+/* Puts the directory of that name in the place of the one behind fd, if that
+ * has been removed. Other threads may use fd meanwhile. */
+static bool
+renew(const struct spool *s, int fd, const char *name)
+{
+	struct stat found;
+	int fresh;
+	bool done;
+
+	if (fstat(fd, &found) != 0 || found.st_nlink > 0)
+		return false;
+	fresh = open_directory(s->directory, name);
+	done = fresh >= 0 && dup3(fresh, fd, O_CLOEXEC) >= 0;
+	if (fresh >= 0)
+		close(fresh);
+	return done;
+}
+
+bool
+spool_renew(struct spool *s)
+{
+	int error = errno;
+	bool incoming = renew(s, s->incoming, "incoming");
+	bool queue = renew(s, s->queue, "queue");
+	bool failed = renew(s, s->failed, "failed");
+	bool any = incoming || queue || failed;
+
+	if (any) {
+		spares_remove(&s->spares);
+		log_message(LEVEL_WARNING, "somebody has removed directories "
+		    "of the spool %s%s; they are used as they are now",
+		    s->path, queue ? ", and what was in its queue" : "");
+	}
+	errno = error;
+	return any;
+}
+
 /* What is in incoming/ and not locked has lost its writer. */
 static void
 remove_leftovers(const struct spool *s)

@@ -144,8 +144,19 @@ spool_write(int fd, const struct message *m)
 static bool
 publish(struct spool *s, const struct message *m)
 {
-	return renameat(s->incoming, message_name(m), s->queue, m->id) == 0 &&
-	    group_sync(&s->commits, s->queue);
+	const char *name = message_name(m);
+	bool moved = renameat(s->incoming, name, s->queue, m->id) == 0;
+
+	if (!moved && errno == ENOENT && spool_renew(s))
+		moved = renameat(s->incoming, name, s->queue, m->id) == 0;
+	return moved && group_sync(&s->commits, s->queue);
+}
+
+static int
+make_file(const struct spool *s, const char *id)
+{
+	return openat(s->incoming, id,
+	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 /* The message's file in incoming/, locked; its writer removes it unless it is
@@ -153,9 +164,10 @@ publish(struct spool *s, const struct message *m)
 static bool
 create(struct spool *s, struct message *m)
 {
-	int fd = openat(s->incoming, m->id,
-	    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = make_file(s, m->id);
 
+	if (fd < 0 && errno == ENOENT && spool_renew(s))
+		fd = make_file(s, m->id);
 	if (fd < 0)
 		return false;
 	m->file = fd;

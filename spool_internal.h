@@ -18,4 +18,8 @@ struct spool {
 	struct spares spares;
 };
 
+/* Opens, or makes, those of the directories that somebody has removed. False
+ * if there are none, or they cannot be had. Leaves errno as it was. */
+bool spool_renew(struct spool *);
+
 #endif

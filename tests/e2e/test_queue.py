@@ -10,6 +10,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -1235,3 +1236,25 @@ def test_read_only_disk(disk, start, kept, relay):
     daemon = start(kept(relay(), SMALL), wrapper=small.wrapper, ready=False)
     assert daemon.wait_exit() == CONFIG
     assert b"Read-only" in daemon.log.raw
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("name", ["incoming", "queue"])
+@pytest.mark.parametrize("size", [100, 60 * 1024 * 10])
+def test_removed_directory(size, name, again, start, kept, nobody_there, relay,
+                           spool):
+    """DU-09: somebody cleans up under the daemon; what comes then is kept in
+    what is there then, or made."""
+    daemon = start(kept(nobody_there))
+    assert send(daemon).code == 250
+    shutil.rmtree(spool.path / name)
+    if again:
+        (spool.path / name).mkdir(0o700)
+    text = message(body="<n>" + "\r\n" + "x" * 70, newline="\r\n")
+    reply = send(daemon, text=text + b"0123456789\r\n" * (size // 12))
+    assert reply.code == 250, reply
+    daemon.wait_event("message", text=re.compile("removed directories"))
+    daemon.stop()
+    one = relay()
+    drain(start, kept(one), one, 2 if name == "incoming" else 1)
+    assert one.copies(b"<n>") == 1
