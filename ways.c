@@ -110,6 +110,8 @@ offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
 	if (smtp_open_on(s, c, patience, &v))
 		smtp_deliver(s, j->draft.message, &terms, &v);
 	smtp_close(s);
+	if (v.stage == STAGE_MAIL) /* the daemon speaks for itself there */
+		v.hint = NULL;
 	/* What the relay means by it, the daemon has judged already. */
 	if (v.outcome == HOLD && v.code >= 500 && v.stage >= STAGE_MAIL)
 		v.outcome = NEVER;
@@ -284,6 +286,17 @@ hold(struct job *j, struct spool *spool, const struct buf *why)
 	return true;
 }
 
+static void
+add_no_room(struct job *j)
+{
+	const struct queue_config *queue = &j->setup.config.queue;
+
+	buf_addf(&j->draft.why, "%sno room for the message on the disk of %s, "
+	    "where [queue] min_free keeps %llu bytes free",
+	    j->draft.why.len ? "; " : "", queue->directory,
+	    (unsigned long long)queue->min_free);
+}
+
 /* With the spool in hand. While a daemon has it, which did not take the
  * message, the attempt is the daemon's, when it is well again. */
 static bool
@@ -293,9 +306,13 @@ use_spool(struct job *j, struct spool *spool, int *status)
 	struct buf why = {0};
 	int own_status = EX_OK;
 
-	if ((owned && j->options.config) ||
-	    !spool_has_room(spool, message_size(j->draft.message) + spare(j)))
+	if (owned && j->options.config)
 		return false;
+	if (!spool_has_room(spool, message_size(j->draft.message) +
+		spare(j))) {
+		add_no_room(j);
+		return false;
+	}
 	complete(j);
 	if (owned || j->options.queue_only)
 		taken = store(j, spool);
@@ -306,6 +323,18 @@ use_spool(struct job *j, struct spool *spool, int *status)
 	*status = taken ? own_status : *status;
 	buf_free(&why);
 	return taken;
+}
+
+/* Whoever may not write the spool is not meant to where there is a maildrop:
+ * what is wrong with that is said then. */
+static bool
+has_maildrop(const struct job *j, const char *directory)
+{
+	char *path = xasprintf("%s/maildrop", directory);
+	bool there = !j->options.config && access(path, F_OK) == 0;
+
+	free(path);
+	return there;
 }
 
 /* Into the spool, if this process may write it: root, as its owner, and the
@@ -329,6 +358,8 @@ to_spool(struct job *j, int *status)
 		taken = use_spool(j, spool, status);
 		spool_close(spool);
 	}
+	if (!has_maildrop(j, directory))
+		add_sentence(&j->draft.why, &why);
 	buf_free(&why);
 	return taken;
 }

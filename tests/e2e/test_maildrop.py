@@ -477,6 +477,7 @@ def test_full_disk(small_host, relay, kept):  # noqa: F811
             break
     assert result.status == TEMPORARY
     assert "No space left" in result.text
+    assert "cannot use the spool" not in result.text  # nor is it for others
     assert yes > 10 and len(host.drops()) == yes
     one = relay()
     daemon = host.start(kept(one, changes), wrapper=host.disk.wrapper)
@@ -493,6 +494,22 @@ def test_full_disk_without_a_configuration(small_host):
     result = host.send(uid=None, env=host.small, wrapper=as_other(host.disk))
     assert result.status == TEMPORARY and "No space left" in result.text
     assert host.drops() == []
+
+
+@pytest.mark.parametrize("what", ["room", "file", "parent"])
+def test_no_spool_and_no_relay(what, place, kept, nobody_there,  # noqa: F811
+                               spool):  # noqa: F811
+    """The sentence names both, or nobody would look at the disk."""
+    where = spool.path / "x" / "y" if what == "parent" else spool.path
+    if what == "file":
+        spool.path.write_text("")
+    config = harness.write_config(place / "conf", kept(nobody_there, {
+        "queue": {"directory": where, "min_free": "1000000G"}}))
+    done = sendmail(B, config=config, stdin=message())
+    assert done.status == TEMPORARY
+    assert str(where) in done.text and "Connection refused" in done.text
+    assert ("min_free" if what == "room" else "directory") in done.text
+    assert len(done.text.splitlines()) == 1
 
 
 # ---- A daemon that is sick -------------------------------------------
