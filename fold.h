@@ -8,7 +8,7 @@ struct buf;
 enum {
 	FOLD_CLEAN = 1, /* folded at white space: unfolded, it is as before */
 	FOLD_SPACE = 2, /* a blank was put in, behind a comma or in a word */
-	FOLD_LEFT = 4,  /* JSON in one piece, or only blanks, are as they were */
+	FOLD_LEFT = 4,  /* JSON in one piece, or only blanks: as it was */
 };
 
 /* Folds lines of more than 998 bytes (RFC 5322 section 2.1.1): at white space,

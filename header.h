@@ -40,8 +40,8 @@ void header_remove(struct buf *header, const char *name);
 
 /* Whether these bytes, up to a line end, start a field: a name of printable
  * ASCII without blanks, then a colon (blanks and control bytes before it are
- * forgiven), within 998 bytes. For the reader that has to know where a header without a blank
- * line ends. */
+ * forgiven), within 998 bytes. For the reader that has to know where a header
+ * without a blank line ends. */
 bool header_line_is_field(const char *line, size_t len);
 
 #endif

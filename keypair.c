@@ -236,8 +236,8 @@ tls_keypair_load(const char *certificate, const char *key, struct buf *why)
 	if (good && !is_pair(pair)) {
 		good = false;
 		buf_addf(why, "the private key in %s is not that of the first "
-		    "certificate in %s; name the one that it was requested with",
-		    key, certificate);
+		    "certificate in %s; name the one that it was requested "
+		    "with", key, certificate);
 	}
 	if (good)
 		return pair;

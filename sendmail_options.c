@@ -155,8 +155,9 @@ static bool
 is_interval(const char *word)
 {
 	size_t digits = strspn(word, "0123456789");
+	const char *unit = word + digits;
 
-	return digits && strspn(word + digits, "smhdw") == strlen(word) - digits;
+	return digits && !unit[strspn(unit, "smhdw")];
 }
 
 /* -q beside a message to send must not have it lost. */

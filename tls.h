@@ -10,8 +10,8 @@
 
 /*
  * TLS 1.2 for a client or a server, without waiting and without a socket of
- * its own. Whoever owns the descriptor calls tls_pump(), waits for what it asks for,
- * and calls it again:
+ * its own. Whoever owns the descriptor calls tls_pump(), waits for what it asks
+ * for, and calls it again:
  *
  *     tls = tls_client_new(trust, "relay.example");
  *     while (!((state = tls_pump(tls, fd)) & TLS_READY) &&

@@ -156,7 +156,8 @@ tls_explain(const struct tls *tls, struct buf *out)
 	else if (error >= BR_ERR_RECV_FATAL_ALERT &&
 	    error < BR_ERR_SEND_FATAL_ALERT)
 		explain_alert(tls, error - BR_ERR_RECV_FATAL_ALERT, out);
-	else if (!tls->is_server && (unsigned)error == tls->as.client.chain.error)
+	else if (!tls->is_server &&
+	    (unsigned)error == tls->as.client.chain.error)
 		chain_explain(&tls->as.client.chain, out);
 	else
 		explain_error(tls, error, out);

@@ -55,7 +55,7 @@ add_blocks(struct tls_trust *trust, const struct buf *content)
 
 		if (!pem_is_certificate(&block))
 			continue;
-		(void)pem_decode(&pem, &block, &der); /* what is broken is empty */
+		(void)pem_decode(&pem, &block, &der); /* broken: empty */
 		add_anchor(trust, &der);
 	}
 }

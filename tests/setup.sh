@@ -22,7 +22,8 @@ mandoc python3-aiosmtpd python3-pytest python3-pytest-timeout sasl2-bin strace s
 # skipped.
 programs="anacron apt-listchanges at bsd-mailx cron faketime git-email
 libmail-sendmail-perl libmailtools-perl libphp-phpmailer logwatch mutt
-node-nodemailer nodejs php-cli php-symfony-mailer podman runc s-nail smartmontools sudo unattended-upgrades"
+node-nodemailer nodejs php-cli php-symfony-mailer podman runc s-nail
+smartmontools sudo unattended-upgrades"
 [ -z "${CI-}" ] || check="$check $programs"
 
 case ${1-} in
