@@ -132,6 +132,7 @@ recipient_set(struct recipient *r, enum outcome outcome, int code,
 	r->outcome = outcome;
 	r->code = code;
 	r->reply = copy;
+	r->reported = false;
 }
 
 void

@@ -49,6 +49,7 @@ struct recipient {
 	int code;    /* of the last reply; 0: none */
 	char *reply; /* its text, printable; or NULL */
 	bool known;  /* all this is final, and the commit writes it */
+	bool reported; /* all this is final, and the log has it */
 };
 
 /*

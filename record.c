@@ -199,6 +199,7 @@ take_reply(struct recipient *r, char *value, enum outcome outcome)
 	reply[len] = '\0';
 	recipient_set(r, outcome, atoi(value + 2), reply);
 	r->held = r->outcome == HOLD;
+	r->reported = r->outcome == SENT || r->outcome >= NEVER;
 	if (r->outcome == LATER || r->outcome == HOLD)
 		r->outcome = WAITING;
 }

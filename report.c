@@ -24,6 +24,12 @@ event_of(enum outcome outcome, enum log_level *level)
 	return outcome == NEVER ? "refused" : "deferred";
 }
 
+static bool
+is_final(const struct recipient *r)
+{
+	return r->outcome == SENT || r->outcome == NEVER;
+}
+
 static void
 report_recipient(const struct message *m, const struct recipient *r,
     const struct upstream *u, const struct verdict *v,
@@ -36,6 +42,7 @@ report_recipient(const struct message *m, const struct recipient *r,
 	const char *reply = !own ? v->text : r->reply ? r->reply : "";
 	const char *hint = strcmp(reply, v->text) == 0
 	    ? v->hint : reply_hint(code, reply);
+	bool unsure = v->maybe_delivered && !is_final(r);
 	char code_text[16], delay[32];
 	struct buf to = {0};
 
@@ -47,17 +54,32 @@ report_recipient(const struct message *m, const struct recipient *r,
 	    *m->sender ? m->sender : "<>", "to", to.data, "upstream",
 	    u ? u->name : NULL, "code", code ? code_text : NULL, "reply",
 	    reply, "tls", a && a->tls[0] ? a->tls : NULL, "delay", delay,
-	    "hint", hint, "note",
-	    v->maybe_delivered ? "may be delivered" : NULL, NULL);
+	    "hint", hint, "note", unsure ? "may be delivered" : NULL, NULL);
 	buf_free(&to);
 }
 
 void
-report_results(const struct message *m, const struct upstream *u,
+report_final(struct message *m, const struct upstream *u,
     const struct verdict *v, const struct attempt *a)
 {
+	for (size_t i = 0; i < m->recipient_count; i++) {
+		struct recipient *r = &m->recipients[i];
+
+		if (r->reported || !is_final(r))
+			continue;
+		report_recipient(m, r, u, v, a);
+		r->reported = true;
+	}
+}
+
+void
+report_results(struct message *m, const struct upstream *u,
+    const struct verdict *v, const struct attempt *a)
+{
+	report_final(m, u, v, a);
 	for (size_t i = 0; i < m->recipient_count; i++)
-		report_recipient(m, &m->recipients[i], u, v, a);
+		if (!m->recipients[i].reported)
+			report_recipient(m, &m->recipients[i], u, v, a);
 }
 
 void

@@ -11,8 +11,14 @@ struct message;
 struct upstream;
 struct verdict;
 
-/* The log lines of an attempt: sent, deferred or refused, one a recipient. */
-void report_results(const struct message *, const struct upstream *,
+/* The log lines of an attempt: sent, deferred or refused, one a recipient.
+ * What is final for one is said once, and not again with what becomes of the
+ * others later. */
+void report_results(struct message *, const struct upstream *,
+    const struct verdict *, const struct attempt *);
+
+/* Only those of them that are final. */
+void report_final(struct message *, const struct upstream *,
     const struct verdict *, const struct attempt *);
 
 /* The log line of one that is kept: queued or held. */

@@ -250,6 +250,7 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 		settle_sent(q, s, v, a);
 		return;
 	}
+	report_final(s->message, u, v, a); /* who has it next may change it */
 	pthread_mutex_lock(&q->lock);
 	/* A queued message's file says nothing of upstream trouble, and neither
 	 * does the log for each of a thousand. */

@@ -272,6 +272,7 @@ def test_refused_for_good_beside_a_quota(delivery, start, kept, queue, relay):
     daemon.stop()
     assert daemon.events("upstream_down")
     assert len(daemon.events("bounced")) == 1
+    assert len(daemon.events("refused", to=NOBODY, code=550)) == 1
     assert sorted(len(re.findall(rb"\nrecipient W ", path.read_bytes()))
                   for path in queue.iterdir()) == [1, 1]
     good = relay()
@@ -307,6 +308,7 @@ def test_a_quota_in_the_second_transaction(delivery, start, kept, queue,
                                     "d@example.test"]).code == 250
     assert daemon.wait_event("upstream_down")["code"] == "550"
     daemon.stop()
+    assert len(daemon.events("sent")) == 1
     assert [m.recipients for m in one.messages] == [["c@example.test"]]
     [path] = queue.iterdir()
     assert re.findall(rb"\nrecipient (\w)", path.read_bytes()) == [
@@ -316,6 +318,44 @@ def test_a_quota_in_the_second_transaction(delivery, start, kept, queue,
     assert [m.recipients for m in good.messages] == [
         [SOMEBODY, "d@example.test"]]
     assert not list(queue.iterdir())
+
+
+def test_what_is_final_is_said_once(start, kept, queue, relay):
+    """The log does not say it again with each attempt for who still waits."""
+    one = relay(recipients={NOBODY: UNKNOWN, SOMEBODY: "451 4.2.1 not now"})
+    daemon = start(kept(one))
+    everybody = [NOBODY, SOMEBODY, "c@example.test"]
+    assert send(daemon, recipients=everybody).code == 250
+    daemon.wait_event("bounced", to=NOBODY)
+    for _ in range(2):
+        harness.run("-c", daemon.config, "queue", "retry", "--wait")
+    one.recipients.clear()
+    harness.run("-c", daemon.config, "queue", "retry", "--wait")
+    daemon.stop()
+    assert not list(queue.iterdir())
+    counts = {(name, who): len(daemon.events(name, to=who))
+              for name in ("sent", "refused", "deferred") for who in everybody}
+    assert counts.pop(("deferred", SOMEBODY)) >= 3
+    assert {key for key, count in counts.items() if count} == {
+        ("sent", SOMEBODY), ("sent", "c@example.test"), ("refused", NOBODY)}
+    assert set(counts.values()) == {0, 1}
+
+
+def test_what_was_taken_is_certain(start, kept, relay):
+    """Also when it is not for those of the next transaction."""
+    one = relay()
+    take = one.add
+
+    def add(message):
+        take(message)
+        one.fault = one.fault or Fault("dot", "accept_drop")
+    one.add = add
+    daemon = start(kept(one, {"upstream": {"recipients_per_message": 1}}))
+    assert send(daemon, recipients=["c@example.test", SOMEBODY]).code == 250
+    daemon.stop()
+    [sent] = daemon.events("sent", to="c@example.test")
+    [deferred] = daemon.events("deferred", to=SOMEBODY)
+    assert deferred["note"] == "may be delivered" and "note" not in sent
 
 
 # ---- The sender, and single messages ---------------------------------
