@@ -249,3 +249,51 @@ spool_room(const struct spool *s)
 {
 	return ground_room(s->directory);
 }
+
+/* It may have been moved away, or another one mounted upon it: what is kept
+ * then, nobody finds after the next start. */
+static bool
+has_its_name(const struct spool *s)
+{
+	char *path = xasprintf("%s/queue", s->path);
+	struct stat ours, named;
+	bool same = fstat(s->queue, &ours) == 0 && stat(path, &named) == 0 &&
+	    ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+
+	free(path);
+	return same;
+}
+
+static bool
+can_make_file(const struct spool *s)
+{
+	static const char name[] = "probe";
+	int fd = openat(s->incoming, name,
+	    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	bool made = fd >= 0 && write(fd, "", 1) == 1;
+	int error = errno;
+
+	if (fd >= 0) {
+		close(fd);
+		unlinkat(s->incoming, name, 0);
+	}
+	errno = error;
+	return made;
+}
+
+bool
+spool_check(struct spool *s, struct buf *why)
+{
+	bool named, writable;
+
+	(void)spool_renew(s);
+	named = has_its_name(s);
+	writable = named && can_make_file(s);
+	if (!named)
+		buf_addf(why, "the spool %s is not the directory any more that "
+		    "it was when the daemon started; start it again", s->path);
+	else if (!writable)
+		buf_addf(why, "the spool %s cannot be written: %s", s->path,
+		    strerror(errno));
+	return writable;
+}

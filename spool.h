@@ -135,6 +135,10 @@ long spool_list(struct spool *, spool_found *, void *context);
 /* Whether the disk has room for need more bytes and some to spare. */
 bool spool_has_room(const struct spool *, uint64_t need);
 
+/* Whether a message could be written now, in the directory that has the
+ * spool's name now; a sentence in why if not. */
+bool spool_check(struct spool *, struct buf *why);
+
 /* Bytes that there is room for; 0 if for no other file. */
 uint64_t spool_room(const struct spool *);
 

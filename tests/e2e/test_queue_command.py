@@ -28,7 +28,7 @@ from badrelay import Fault
 from harness import (CONFIG, NOBODY, TEMPORARY, USAGE, WAIT, message, run,
                      sendmail)
 # pylint: disable=unused-import
-from test_queue import (ROOT, Spool, kept, needs_root, patient,
+from test_queue import (ROOT, Spool, disk, kept, needs_root, patient,
                         send_queued, spool)
 
 ALICE, BOB = 12345, 12346
@@ -952,3 +952,54 @@ def test_unhealthy_with_held_or_failed_mail(start, kept, relay, spool):
     assert done.status == 1 and "failed messages" in done.text
     (spool.path / "failed" / name).unlink()
     assert health(daemon).status == 0
+
+
+# ---- health ----------------------------------------------------------
+
+@pytest.mark.parametrize("how", ["full", "readable", "moved"])
+def test_unhealthy_spool(how, disk, start, kept, relay):  # noqa: F811
+    """A daemon that could keep nothing; it goes on when it can, and logs
+    nothing about it."""
+    small = disk("size=64k")
+    os.chown(small.spool.path, NOBODY, NOBODY)
+    daemon = start(kept(relay(), {"smarthost": {"run_as": "nobody"},
+                                  "queue": {"min_free": "0"}}),
+                   wrapper=small.wrapper)
+    incoming = small.spool.path / "incoming"
+
+    def ask(*words):
+        return run("-c", daemon.config, "health", *words)
+    assert (ask().status, ask().text) == (0, "")
+    before = daemon.log.raw
+    if how == "full":
+        small.fill()
+    elif how == "readable":
+        incoming.chmod(0o500)
+    else:
+        (small.spool.path / "queue").rename(small.spool.path / "old")
+    done = ask()
+    assert done.status == 1 and done.stdout == b""
+    assert re.fullmatch(r"smarthost: the spool .*\n", done.text), done.text
+    assert ("start it again" if how == "moved" else "written") in done.text
+    assert ask("--relay").status == 1
+    if how == "full":
+        (small.spool.path / "filler").unlink()
+    elif how == "readable":
+        incoming.chmod(0o700)
+    else:
+        (small.spool.path / "old").rename(small.spool.path / "queue")
+    assert ask().status == 0 and os.listdir(incoming) == []
+    assert daemon.log.raw == before
+
+
+def test_no_daemon_is_named(sections, relay, place):
+    for listen, where in [
+            ({}, rf"{place}/socket, nor at 127\.0\.0\.1:0"),
+            ({"address": "none"}, f"{place}/socket"),
+            ({"socket": "none", "control": "none"}, r"127\.0\.0\.1:0")]:
+        config = harness.write_config(place / "conf", sections(
+            relay(), {"listen": listen}))
+        done = run("-c", config, "health")
+        assert done.status == 1
+        assert re.fullmatch(
+            f"smarthost: the daemon does not answer at {where}\n", done.text)
