@@ -119,11 +119,23 @@ found_recipient(void *context, const char *mailbox, size_t len)
 	free(text);
 }
 
+/* Of a domain, the case is no matter (RFC 5321 section 2.4). */
+static int
+compare_mailboxes(const char *a, const char *b)
+{
+	const char *at = strrchr(a, '@');
+	int order = strcasecmp(a, b);
+
+	if (order)
+		return order;
+	return strncmp(a, b, at ? (size_t)(at - a) : strlen(a));
+}
+
 static int
 compare_addresses(const void *a, const void *b)
 {
 	const struct recipient *const *x = a, *const *y = b;
-	int order = strcmp((*x)->address, (*y)->address);
+	int order = compare_mailboxes((*x)->address, (*y)->address);
 
 	return order ? order : (*x > *y) - (*x < *y);
 }
@@ -143,7 +155,8 @@ drop_duplicates(struct message *m)
 	qsort(sorted, m->recipient_count, sizeof(struct recipient *),
 	    compare_addresses);
 	for (size_t i = m->recipient_count; i-- > 1;)
-		if (strcmp(sorted[i]->address, sorted[i - 1]->address) == 0) {
+		if (!compare_mailboxes(sorted[i]->address,
+			sorted[i - 1]->address)) {
 			free(sorted[i]->address);
 			sorted[i]->address = NULL;
 		}
@@ -201,12 +214,48 @@ find_resent_block(const struct buf *header, size_t *from, size_t *to)
 	return named;
 }
 
+/* The field on one line, with each gap in it one blank. */
+static void
+add_unfolded(struct buf *out, const struct field *field)
+{
+	struct buf line = {0};
+	bool gap = false;
+
+	for (size_t i = 0; i < field->len; i++) {
+		char c = field->start[i];
+		bool blank = c && strchr(" \t\r\n", c);
+
+		if (gap && !blank)
+			buf_addc(&line, ' ');
+		if (!blank)
+			buf_addc(&line, c);
+		gap = blank;
+	}
+	buf_add_printable(out, buf_text(&line), line.len, 200);
+	buf_free(&line);
+}
+
+/* The recipients that a field names; with a sentence where one of them cannot
+ * be read. */
+static void
+extract_from(struct draft *d, const struct field *field)
+{
+	size_t broken = address_list(field->value, field->value_len,
+	    found_recipient, d);
+
+	if (!broken || d->why.len)
+		return;
+	buf_addf(&d->why, "%zu of the addresses in \"", broken);
+	add_unfolded(&d->why, field);
+	buf_adds(&d->why, "\" cannot be read; nobody was sent anything");
+}
+
 /* -t: the recipients are in the header; with Resent- fields, in those. */
-static size_t
+static void
 extract_recipients(struct draft *d)
 {
 	const struct buf *header = &d->message->header;
-	size_t at = 0, end = header->len, broken = 0;
+	size_t at = 0, end = header->len;
 	bool resent = find_resent_block(header, &at, &end);
 	struct field field;
 
@@ -215,9 +264,7 @@ extract_recipients(struct draft *d)
 	while (header_next(buf_text(header), end, &at, &field))
 		if (is_one_of(&field, resent ? resent_fields
 					     : recipient_fields))
-			broken += address_list(field.value, field.value_len,
-			    found_recipient, d);
-	return broken;
+			extract_from(d, &field);
 }
 
 /* A recipient of the command line, or several, separated by commas. */
@@ -240,11 +287,9 @@ static int
 collect_recipients(struct draft *d)
 {
 	const struct sendmail_options *o = d->options;
-	size_t broken = o->extract ? extract_recipients(d) : 0;
 
-	if (broken && !d->why.len)
-		buf_addf(&d->why, "%zu of the addresses in To, Cc or Bcc "
-		    "cannot be read; nobody was sent anything", broken);
+	if (o->extract)
+		extract_recipients(d);
 	for (size_t i = 0; i < o->recipient_count && !d->why.len; i++)
 		add_argument(d, o->recipients[i]);
 	if (d->why.len)

@@ -291,7 +291,7 @@ def test_one_bad_recipient_among_good_ones(bad, send, one):
 
 @pytest.mark.parametrize("to", [
     "b@x.test, a@@b", "b@x.test, <a@x.test", "b@x.test, <@>, c@x.test",
-    "b@x.test, a b c"])
+    "b@x.test, a b c", "b@x.test,\n\tJoe a@x.test"])
 def test_one_bad_recipient_in_the_header(to, send, one):
     """The same with -t, or a word about it (a header has more that is not
     an address than arguments have)."""
@@ -301,6 +301,15 @@ def test_one_bad_recipient_in_the_header(to, send, one):
     else:
         assert result.status in (USAGE, BAD_INPUT, *REFUSED)
         assert one.copies() == 0
+        assert f'"To: {" ".join(to.split())}"' in result.text
+
+
+def test_the_same_recipient(send, one):
+    """Once; of a domain, the case is no matter, of a local part it is."""
+    result = send("-t", "b@EXAMPLE.test", "B@example.test",
+                  stdin=b"To: b@example.test\nCc: b@example.test\n\nx\n")
+    assert result.status == 0, result.text
+    assert one.messages[0].recipients == ["b@example.test", "B@example.test"]
 
 
 # ---- Input -----------------------------------------------------------
