@@ -73,14 +73,14 @@ judge(struct check *c, struct setup *s, const char *path, bool config_only)
 		else
 			setup_print(stdout, "warning: ", &s->config.warnings);
 	}
-	path = path ? path : "environment";
 	if (c->report.json)
 		report_sentences(c, CHECK_FAILED, buf_text(&why));
 	else
 		setup_print(stderr, "smarthost: ", &why);
-	if (!ok && !c->report.json && access(path, F_OK) != 0)
+	if (!ok && !c->report.json && path && access(path, F_OK) != 0)
 		fprintf(stderr, "smarthost: name another file with -c, or "
 		    "write this one: smarthost.conf(5) shows how\n");
+	path = path ? path : "environment";
 	if (ok && config_only && !c->report.json)
 		printf("%s: ok\n", path);
 	else if (ok)
@@ -105,9 +105,23 @@ read_options(struct options *o, int argc, char **argv)
 		else
 			return false;
 	}
-	if (o->to && !address_is_good(address_check(o->to, strlen(o->to))))
-		return false;
 	return !o->send || (o->to && !o->config_only);
+}
+
+static bool
+is_address(const char *text)
+{
+	enum address_status status = address_check(text, strlen(text));
+	struct buf shown = {0};
+
+	if (address_is_good(status))
+		return true;
+	buf_add_printable(&shown, text, strlen(text), 100);
+	fprintf(stderr, "smarthost: --to \"%s\" %s; write one such as "
+	    "you@example.com\n", buf_text(&shown),
+	    address_status_text(status));
+	buf_free(&shown);
+	return false;
 }
 
 static void
@@ -131,6 +145,8 @@ check_command(int argc, char **argv, const char *config)
 		    "[--to ADDRESS [--send]] [--json]\n");
 		return EX_USAGE;
 	}
+	if (o.to && !is_address(o.to))
+		return EX_USAGE;
 	setup_forbid_core_files();
 	c.report.json = o.json;
 	c.to = o.to;

@@ -53,7 +53,8 @@ config_judge_file(struct draft *draft, const struct place *place, char **path,
 
 	if (credential_name(*path))
 		find_credential(draft, place, path);
-	else if (secret && !stat(*path, &st) && st.st_mode & S_IROTH)
+	else if (secret && !stat(*path, &st) && S_ISREG(st.st_mode) &&
+	    st.st_mode & S_IROTH)
 		draft_warn(draft, place, "others can read this file; "
 		    "chmod 0600 %s", *path);
 }

@@ -96,9 +96,10 @@ work_give_up(const struct queue_work *w)
 	if (w->place->why)
 		buf_addf(&why, "; %.*s", (int)strcspn(w->place->why, "\n"),
 		    w->place->why);
-	else
-		buf_addf(&why, "; the spool %s is not for this user: %s",
-		    work_spool(w), strerror(EACCES));
+	else if (!work_may_look(w))
+		buf_addf(&why, "; the spool %s %s: %s", work_spool(w),
+		    errno == EACCES ? "is not for this user"
+				    : "cannot be read", strerror(errno));
 	work_complain(w, why.data, status);
 	buf_free(&why);
 	return status;

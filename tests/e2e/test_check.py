@@ -539,3 +539,24 @@ def test_usage(place, config, relay):
     for args in (["--send"], ["--to"], ["--to", "not an address"], ["--what"],
                  ["me@example.test"], ["--config", "--send", "--to", TO]):
         assert run("-c", path, "check", *args).status == USAGE
+
+
+def test_what_is_said_of_a_wrong_value(place):
+    """The value, and nothing about a file that there does not have to be."""
+    done = run("check", "--to", "a b")
+    assert done.status == USAGE
+    assert done.text.startswith('smarthost: --to "a b" is not an address; ')
+    done = run("check", "--config", env={
+        "SMARTHOST_UPSTREAM_HOST": "relay.test",
+        "SMARTHOST_UPSTREAM_PORT": "0"})
+    assert done.status == CONFIG and len(done.text.splitlines()) == 1
+    assert "SMARTHOST_UPSTREAM_PORT" in done.text
+
+
+def test_no_mode_for_what_is_no_file(config, relay, place):
+    """Nobody is told to chmod a directory, or /dev/null."""
+    path = config(relay(mechanisms=("PLAIN",)), {"upstream": {
+        "password": None, "password_file": "/dev/null"}})
+    done = run("-c", path, "check", "--config")
+    assert done.status == CONFIG and "not a regular file" in done.text
+    assert b"chmod" not in done.stdout

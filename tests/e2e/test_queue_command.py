@@ -1003,3 +1003,13 @@ def test_no_daemon_is_named(sections, relay, place):
         assert done.status == 1
         assert re.fullmatch(
             f"smarthost: the daemon does not answer at {where}\n", done.text)
+
+
+def test_spool_that_is_none(sections, relay, place):
+    """What is wrong with it is not always a lack of rights."""
+    (place / "spool").write_text("")
+    config = harness.write_config(place / "conf", sections(
+        relay(), {"queue": {"directory": place / "spool"}}))
+    done = run("-c", config, "queue")
+    assert done.status == TEMPORARY
+    assert f"spool {place}/spool cannot be read: Not a dir" in done.text
