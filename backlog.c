@@ -27,13 +27,22 @@ enum {
 };
 
 void
-backlog_plan(struct queue *q, const char *id, int64_t when)
+backlog_plan_next(struct queue *q, const char *id, int64_t ended, int64_t when)
 {
+	bool hurried;
+
 	q = queue_lock_newest(q);
+	hurried = ended && q->hurried >= ended;
 	roster_add(&q->roster, id);
-	schedule_add(&q->schedule, id, when);
+	schedule_add(&q->schedule, id, hurried ? clock_now() : when);
 	pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
+}
+
+void
+backlog_plan(struct queue *q, const char *id, int64_t when)
+{
+	backlog_plan_next(q, id, 0, when);
 }
 
 void

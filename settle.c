@@ -170,6 +170,7 @@ settle(struct submission *s, const struct verdict *v)
 {
 	s->verdict = *v;
 	s->state = SETTLED;
+	s->ended = clock_now();
 	s->reported = true;
 	return (struct answer_to){s->answered, s->abandoned, s->stored};
 }

@@ -495,6 +495,40 @@ a_file_that_is_gone(void **state)
 	}
 }
 
+static void *
+run_settle(void *argument)
+{
+	struct session *s = argument;
+
+	settle(s->house, (struct submission *)(void *)s->message, LATER,
+	    SCOPE_MESSAGE);
+	return NULL;
+}
+
+/* A retry that is asked for while the disk takes the marks of the attempt
+ * before it is not for nothing. */
+static void
+a_retry_behind_the_attempt(void **state)
+{
+	struct house *h = house_build(1);
+	struct session courier = {.house = h};
+	char id[QUEUE_ID_SIZE];
+
+	(void)state;
+	store(h, "a@x", "b@y", id);
+	courier.message = (struct message *)(void *)take(h);
+	gate_close('s');
+	assert_int_equal(pthread_create(&courier.thread, NULL, run_settle,
+	    &courier), 0);
+	gate_await();
+	queue_wake(h->queue);
+	gate_open();
+	pthread_join(courier.thread, NULL);
+	settle(h, take(h), SENT, SCOPE_MESSAGE);
+	AWAIT(files(h, "queue", NULL) == 0);
+	house_close(h);
+}
+
 int
 main(void)
 {
@@ -512,6 +546,7 @@ main(void)
 		cmocka_unit_test(what_is_not_marked_in_between),
 		cmocka_unit_test(the_marks_are_tried_once_more_at_the_end),
 		cmocka_unit_test(a_file_that_is_gone),
+		cmocka_unit_test(a_retry_behind_the_attempt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
