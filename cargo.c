@@ -20,6 +20,9 @@ enum {
 	LAST_WORDS_TIMEOUT = 5000, /* for a reply to what could not be sent */
 };
 
+static const char hint_chunking[] =
+    "the relay offers CHUNKING and does not take it; set chunking = off";
+
 /* One content on its way. */
 struct stream {
 	struct chat *chat;
@@ -181,15 +184,28 @@ put_chunk(struct chat *chat, const struct message *m, struct verdict *v)
 	return put_all(&o, v);
 }
 
+void
+cargo_excuse_chunk(struct verdict *v)
+{
+	if (v->outcome == NEVER && v->code >= 500 && v->code <= 504) {
+		v->outcome = LATER;
+		v->hint = hint_chunking;
+	}
+}
+
 bool
 cargo_send_chunk(struct chat *chat, const struct message *m,
     struct verdict *v)
 {
+	bool sent;
+
 	if (!chat_in_step(chat)) {
 		chat_lost(chat, STAGE_BODY, v);
 		return false;
 	}
-	return put_chunk(chat, m, v) && finish(chat, v);
+	sent = put_chunk(chat, m, v) && finish(chat, v);
+	cargo_excuse_chunk(v);
+	return sent;
 }
 
 void

@@ -28,6 +28,10 @@ bool cargo_send(struct chat *, const struct message *, struct verdict *);
 bool cargo_send_chunk(struct chat *, const struct message *,
     struct verdict *);
 
+/* Whether a chunk was refused because the relay does not know BDAT, which it
+ * has offered: then that is not final. */
+void cargo_excuse_chunk(struct verdict *);
+
 /* Only buffers that chunk, for a relay that has not answered to the envelope
  * yet. When the message cannot be read, the connection has failed. */
 void cargo_put_chunk(struct chat *, const struct message *);

@@ -391,6 +391,7 @@ run_eagerly(struct transaction *t, struct verdict *v)
 	if (!hear_everything(t, v) || !judge_envelope(t, v))
 		return;
 	t->left_open = !chat_judge(v, STAGE_END, &t->answers[chunk]);
+	cargo_excuse_chunk(v);
 	settle_accepted(t, v);
 }
 

@@ -74,6 +74,19 @@ def test_chunking_not_offered(chunking, relay, sections, place):
     assert not one.messages[0].chunked
 
 
+@pytest.mark.parametrize("reply", ["500 5.5.1 what", "502 5.5.1 no such",
+                                   "501 5.5.4 syntax", "504 5.5.4 no"])
+@pytest.mark.parametrize("chunking", CHUNKING)
+def test_chunking_offered_in_vain(chunking, reply, relay, sections, place):
+    """What no relay says of a message is not final for one."""
+    one = relay(chunking=True, replies={"bdat": reply})
+    config = harness.write_config(place / "conf", sections(
+        one, {"upstream": {"chunking": chunking}}))
+    result = sendmail("b@example.test", config=config, stdin=message())
+    assert result.status == harness.TEMPORARY
+    assert "chunking = off" in result.text
+
+
 def test_eager_without_pipelining(relay, sections, place):
     one = relay(chunking=True, pipelining=False, patience=0.05)
     config = harness.write_config(place / "conf", sections(
