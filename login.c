@@ -19,7 +19,10 @@
 #include "dial.h"
 #include "tls.h"
 
-enum { INITIAL_MAX = 500 }; /* RFC 4954 section 4: a command is 512 octets */
+enum {
+	INITIAL_MAX = 500, /* RFC 4954 section 4: a command is 512 octets */
+	REPEATED_MIN = 8,  /* bytes of a secret's base64: six of its own */
+};
 
 static const char hint_token[] =
     "the relay refuses the token: see that password_command gives a fresh one, "
@@ -238,8 +241,8 @@ send_auth(struct attempt *t)
 	buf_wipe(&line);
 }
 
-/* Whether the relay repeats what was secret; some do with a line that they did
- * not understand. */
+/* Whether the relay repeats what was secret; some do with the beginning of a
+ * line that they did not understand. */
 static bool
 repeats(const struct attempt *t, const struct answer *a)
 {
@@ -254,8 +257,10 @@ repeats(const struct attempt *t, const struct answer *a)
 		if (!m->respond(t->upstream, t->password, a, step, &plain))
 			continue;
 		buf_add_base64(&line, buf_text(&plain), plain.len);
+		if (line.len > REPEATED_MIN)
+			line.data[REPEATED_MIN] = '\0';
 		found = line.len &&
-		    strstr(buf_text(&a->text), line.data) != NULL;
+		    strcasestr(buf_text(&a->text), line.data) != NULL;
 	}
 	buf_wipe(&plain);
 	buf_wipe(&line);

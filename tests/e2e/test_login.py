@@ -168,16 +168,18 @@ def test_refused_token(mechanism, relay, by_token, start, tls):
     assert b"stale-token" not in daemon.log.raw + result.stderr
 
 
-def test_token_that_is_repeated(relay, by_token, place, tls):
-    """Some relays quote what they did not understand."""
+@pytest.mark.parametrize("shown", [60, 44, 40])
+def test_token_that_is_repeated(shown, relay, by_token, place, tls):
+    """Some relays quote what they did not understand, or its beginning."""
     blob = base64.b64encode(b"user=sender\1auth=Bearer stale-token\1\1")
-    one = relay(Fault("auth", "raw", data=b"501 5.5.4 what is " + blob +
-                      b"\r\n"), tls=tls, mechanisms=("XOAUTH2",))
+    one = relay(Fault("auth", "raw", data=b"501 5.5.4 what is " +
+                      blob[:shown] + b"\r\n"), tls=tls,
+                mechanisms=("XOAUTH2",))
     config = harness.write_config(place / "conf",
                                   by_token(one, "xoauth2", "stale-token"))
     result = sendmail("-v", B, config=config, stdin=message())
     assert result.status == TEMPORARY
-    assert blob not in result.stdout + result.stderr
+    assert blob[32:40] not in result.stdout + result.stderr
     assert b"stale" not in result.stdout + result.stderr
 
 
