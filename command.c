@@ -75,6 +75,8 @@ take_size(struct command *c, const char *value, size_t len)
 			len = 0;
 	if (len == 0)
 		return "501 5.5.4 SIZE needs a number";
+	for (; len > 1 && *value == '0'; len--)
+		value++;
 	if (len < 19)
 		c->size = strtoull(value, NULL, 10);
 	if (len >= 19 || c->size > c->max_message)

@@ -314,6 +314,7 @@ MAIL = {
     " FROM:<a@x.test> body=8bitmime size=5": (250,),
     " FROM:<a@x.test> SIZE=999999999999999999999999999999": (552,),
     " FROM:<a@x.test> SIZE=99999999999": (552,),
+    " FROM:<a@x.test> SIZE=00000000000000000100": (250,),
     " FROM:<a@x.test> SIZE=-1": (501,), " FROM:<a@x.test> SIZE=abc": (501,),
     " FROM:<a@x.test> SIZE=": (501,), " FROM:<a@x.test> SIZE": (501,),
     " FROM:<a@x.test> BODY=BINARYMIME": (501, 504, 555),
