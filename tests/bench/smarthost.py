@@ -19,7 +19,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def sections(place, relay, port, changes=None):
     return merge({
-        "smarthost": {"hostname": "bench.test"},
+        "smarthost": {"hostname": "host.bench.test"},
         "upstream": {"host": "127.0.0.1", "port": relay, "tls": "none",
                      "connections": CONNECTIONS},
         "listen": {"socket": place / "socket",

@@ -86,7 +86,7 @@ def oneshot():
     same anchor."""
     with place_and_tlssink() as (place, certs, sink):
         config = write_config(place / "smarthost.conf", {
-            "smarthost": {"hostname": "bench.test"},
+            "smarthost": {"hostname": "host.bench.test"},
             "upstream": {"host": "127.0.0.1", "port": sink.port,
                          **secure_upstream(certs)},
             "listen": {"socket": place / "socket"},
