@@ -769,17 +769,18 @@ static const struct refusal warnings[] = {
 	    SECRET "\n", NULL},
 	{LOGIN "password = " SECRET "\nauth = none\n", "[upstream] auth = "
 	    "\"none\": user and password are not used"},
-	{LOGIN "password_file = /dev/null\n", "password_file = \"/dev/null\": "
-	    "others can read this file; chmod 0600 /dev/null"},
+	{LOGIN "password_file = /etc/passwd\n", "password_file = \"/etc/passwd\": "
+	    "others can read this file; chmod 0600 /etc/passwd"},
+	{LOGIN "password_file = /dev/null\n", NULL}, /* no file to chmod */
 	{LOGIN "password_file = /nonexistent/file\n", NULL},
 	{RELAY "[listen]\ntls_cert = /x\n", "[listen] tls_cert = \"/x\": not "
 	    "used, because there is no address"},
 	{RELAY "[listen]\ntls_cert = /x\naddress = 127.0.0.1:25\n", NULL},
 	{RELAY "[listen]\nsocket = none\ntls_cert = /x\ntls_address = "
 	    "127.0.0.1:465\n", NULL},
-	{RELAY "[listen]\ntls_cert = /x\ntls_key = /dev/null\naddress = "
-	    "127.0.0.1:25\n", "[listen] tls_key = \"/dev/null\": others can "
-	    "read this file; chmod 0600 /dev/null"},
+	{RELAY "[listen]\ntls_cert = /x\ntls_key = /etc/passwd\naddress = "
+	    "127.0.0.1:25\n", "[listen] tls_key = \"/etc/passwd\": others can "
+	    "read this file; chmod 0600 /etc/passwd"},
 	{RELAY "[listen]\nallow = anyone\n", "[listen] allow: lets everybody "
 	    "send"},
 	{RELAY "[listen]\naddress = 0.0.0.0:25\nallow = 0.0.0.0/0, anyone\n",
