@@ -8,6 +8,7 @@
 #include "cargo.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "chat.h"
 #include "clock.h"
@@ -142,15 +143,22 @@ cargo_await(struct chat *chat, struct answer *a)
 	return answered;
 }
 
+bool
+cargo_fits_chunk(const struct answer *a)
+{
+	return a->code >= 400 || strncmp(buf_text(&a->text), "2.1.", 4) != 0;
+}
+
 /* Sends the end, with all that is buffered before it. */
 static bool
-finish(struct chat *chat, struct verdict *v)
+finish(struct chat *chat, bool chunk, struct verdict *v)
 {
 	struct answer a = {0};
 
 	if (!push(chat, true, v))
 		return false;
-	if (cargo_await(chat, &a) && chat_fits(STAGE_END, a.code)) {
+	if (cargo_await(chat, &a) && chat_fits(STAGE_END, a.code) &&
+	    (!chunk || cargo_fits_chunk(&a))) {
 		if (chat_judge(v, STAGE_END, &a))
 			chat_passed(chat, STAGE_END, buf_text(&a.text));
 	} else {
@@ -171,7 +179,7 @@ cargo_send(struct chat *chat, const struct message *m, struct verdict *v)
 	if (!put_all(&o, v))
 		return false;
 	conn_write(chat->conn, ".\r\n", 3);
-	return finish(chat, v);
+	return finish(chat, false, v);
 }
 
 static bool
@@ -203,7 +211,7 @@ cargo_send_chunk(struct chat *chat, const struct message *m,
 		chat_lost(chat, STAGE_BODY, v);
 		return false;
 	}
-	sent = put_chunk(chat, m, v) && finish(chat, v);
+	sent = put_chunk(chat, m, v) && finish(chat, true, v);
 	cargo_excuse_chunk(v);
 	return sent;
 }

@@ -28,8 +28,12 @@ bool cargo_send(struct chat *, const struct message *, struct verdict *);
 bool cargo_send_chunk(struct chat *, const struct message *,
     struct verdict *);
 
-/* Whether a chunk was refused because the relay does not know BDAT, which it
- * has offered: then that is not final. */
+/* Whether that can be the answer to a chunk: a yes that speaks of an address
+ * (RFC 3463 section 3.2) is a late one to the envelope. */
+bool cargo_fits_chunk(const struct answer *);
+
+/* What was refused because the relay does not know BDAT, which it has offered,
+ * is not final. */
 void cargo_excuse_chunk(struct verdict *);
 
 /* Only buffers that chunk, for a relay that has not answered to the envelope

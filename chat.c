@@ -163,6 +163,9 @@ chat_passed(const struct chat *chat, enum stage stage, const char *text)
 bool
 chat_fits(enum stage stage, int code)
 {
+	/* A greeting, a goodbye and a login's yes are for other commands. */
+	if (code == 220 || code == 221 || code == 235)
+		return false;
 	return code >= 400 || code / 100 == (stage == STAGE_DATA ? 3 : 2);
 }
 

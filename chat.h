@@ -55,7 +55,8 @@ bool chat_in_step(struct chat *);
 /* Tells the observer, if there is one. */
 void chat_passed(const struct chat *, enum stage, const char *text);
 
-/* Whether a command of that stage can have an answer with this code. */
+/* Whether EHLO, or a command of that stage behind it, can have an answer with
+ * this code. */
 bool chat_fits(enum stage, int code);
 
 /* Puts an answer into a verdict: what it means at that stage, and its text

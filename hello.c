@@ -103,6 +103,12 @@ say_hello(struct hello *h, const char *verb, struct answer *a,
 	else
 		dial_add_local_literal(&command, h->chat->conn);
 	ok = chat_exchange(h->chat, STAGE_HELLO, a, v, command.data);
+	if (ok && !chat_fits(STAGE_HELLO, a->code)) {
+		conn_fail(h->chat->conn, "out of step: %d is no answer to this",
+		    a->code);
+		chat_lost(h->chat, STAGE_HELLO, v);
+		ok = false;
+	}
 	if (ok)
 		chat_passed(h->chat, STAGE_HELLO, buf_text(&a->text));
 	buf_free(&command);

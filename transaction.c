@@ -341,15 +341,14 @@ may_be_eager(const struct transaction *t)
 }
 
 /* Whether the last answer can be the content's: a yes cannot, if nobody was to
- * get it, or if it speaks of an address (RFC 3463 section 3.2). */
+ * get it. */
 static bool
 is_answer_to_chunk(const struct transaction *t)
 {
 	const struct answer *a = &t->answers[t->count + 1];
 
 	return a->code >= 400 || (t->answers[0].code < 400 &&
-	    count_accepted(t) > 0 &&
-	    strncmp(buf_text(&a->text), "2.1.", 4) != 0);
+	    count_accepted(t) > 0 && cargo_fits_chunk(a));
 }
 
 /* All of it in one write. From there on the relay may have the message,

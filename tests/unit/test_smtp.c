@@ -258,6 +258,7 @@ static const struct host bad_hosts[] = {
 	{.greeting = "220 ok\r\n", .hello = NULL},
 	{.greeting = "220 ok\r\n", .hello = "550 5.7.1 I do not like you\r\n"},
 	{.greeting = "220 ok\r\n", .hello = "421 4.3.2 not now\r\n"},
+	{.greeting = "220 ok\r\n", .hello = "220 said twice\r\n"},
 	/* the bound is for all of it, not for each answer */
 	{GOOD, .delay = 20 * SECOND},
 	{GOOD, .delay = ALMOST},

@@ -415,6 +415,9 @@ static const struct {
 	{"550-no\r\n250 ok\r\n", false, LATER, 0, true, FAILED},
 	{"250-ok\r\n550 no\r\n", false, LATER, 0, true, FAILED},
 	{"354 go\r\n", false, LATER, 0, true, FAILED},
+	{"220 again\r\n", false, LATER, 0, true, FAILED},
+	{"221 bye\r\n", false, LATER, 0, true, FAILED},
+	{"235 welcome\r\n", false, LATER, 0, true, FAILED},
 };
 
 #define CHUNK "BDAT 11 LAST\r\nA: b\r\n\r\nx\r\n"
@@ -467,6 +470,17 @@ static const struct run_case chunk_cases[] = {
 	    .wire = MAIL RCPT_A "|" IS_CHUNK, .maybe = true,
 	    .outcome = LATER, .stage = STAGE_END, .results = "L",
 	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "closed"},
+	{.name = "a late answer to RCPT", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK), SAY(IS_CHUNK, ADDRESS)},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK, .maybe = true,
+	    .outcome = LATER, .stage = STAGE_END, .results = "L",
+	    .scope = SCOPE_MESSAGE, .after = FAILED, .text = "out of step"},
+	{.name = "BDAT is not known", .to = "a@y",
+	    .steps = {SAY(RCPT_A "|", OK OK),
+		SAY(IS_CHUNK, "502 5.5.1 what\r\n")},
+	    .wire = MAIL RCPT_A "|" IS_CHUNK,
+	    .outcome = LATER, .stage = STAGE_END, .code = 502,
+	    .results = "L", .scope = SCOPE_MESSAGE, .after = NEEDS_RESET},
 	{.name = "354 to BDAT", .to = "a@y",
 	    .steps = {SAY(RCPT_A "|", OK OK), SAY(IS_CHUNK, GO)},
 	    .wire = MAIL RCPT_A "|" IS_CHUNK, .maybe = true,
