@@ -258,6 +258,10 @@ const struct known_reply catalogue[] = {
 	/* --- Fewer recipients at once --- */
 	{"Google, Exchange, Cloudflare", RCPT, "452", "4.5.3",
 	    .outcome = LATER, .advice = ADVICE_SPLIT, .hint = hint_split},
+	{"any (RFC 5321 section 4.5.3.1.10)", RCPT, "552", "5.5.3",
+	    .outcome = LATER, .advice = ADVICE_SPLIT, .hint = hint_split},
+	{"the same", RCPT, "552", NULL, {"too many", "recipients"},
+	    .outcome = LATER, .advice = ADVICE_SPLIT, .hint = hint_split},
 	{"Google", RCPT, "4", NULL, {"separate transaction"},
 	    .outcome = LATER, .advice = ADVICE_SPLIT, .hint = hint_split},
 	{"Google", RCPT, "451", NULL, {"multiple destination domains"},

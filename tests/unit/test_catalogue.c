@@ -95,6 +95,12 @@ static const struct known_case known_cases[] = {
 	{STAGE_RCPT, 451, LATER, SCOPE_RECIPIENT, .advice = ADVICE_SPLIT,
 	    .text =
 	    "4.3.0 Please try this recipient in a separate transaction."},
+	{STAGE_RCPT, 552, LATER, SCOPE_RECIPIENT, .advice = ADVICE_SPLIT,
+	    .text = "Too many recipients"},
+	{STAGE_RCPT, 552, LATER, SCOPE_RECIPIENT, .advice = ADVICE_SPLIT,
+	    .text = "5.5.3 Enough of them"},
+	{STAGE_RCPT, 552, NEVER, SCOPE_RECIPIENT, .text =
+	    "5.2.2 The mailbox is over its quota"},
 	/* 8 */
 	{STAGE_RCPT, 451, LATER, SCOPE_RECIPIENT, .advice = ADVICE_SPLIT,
 	    .text =
