@@ -27,12 +27,13 @@ enum {
 };
 
 void
-backlog_plan_next(struct queue *q, const char *id, int64_t ended, int64_t when)
+backlog_plan_next(struct queue *q, const char *id, unsigned hurries,
+    int64_t when)
 {
 	bool hurried;
 
 	q = queue_lock_newest(q);
-	hurried = ended && q->hurried >= ended;
+	hurried = hurries && hurries != q->hurries;
 	roster_add(&q->roster, id);
 	schedule_add(&q->schedule, id, hurried ? clock_now() : when);
 	pthread_cond_signal(&q->tick);

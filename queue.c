@@ -37,6 +37,7 @@ queue_new(const struct config *config, const struct relay *relays,
 	q->relays = relays;
 	q->spool = spool;
 	q->alone = alone;
+	q->hurries = 1;
 	q->lines = xcalloc(config->upstream_count, sizeof(*q->lines));
 	q->owed = owed_new();
 	q->forwards = forwards_new(config);

@@ -83,7 +83,7 @@ queue_retry(struct queue *q, const struct queue_id *ids, size_t count,
 	if (with_pauses)
 		end_pauses(q);
 	found = parking_hurry(q, ids, count);
-	q->hurried = clock_now();
+	q->hurries++;
 	pthread_cond_signal(&q->tick);
 	pthread_mutex_unlock(&q->lock);
 	return found;

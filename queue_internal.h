@@ -60,7 +60,8 @@ struct submission {
 	bool probe;          /* sent to see whether the upstream is back */
 	uint64_t tried;      /* upstreams that could not be reached, as bits */
 	int64_t deadline;    /* until which its session waits */
-	int64_t ended;       /* the last attempt; 0: there was none */
+	unsigned hurries;    /* the queue's, when the last attempt ended; 0:
+	                      * there was none */
 	struct verdict verdict;
 	pthread_cond_t *answered; /* one of the queue's */
 	struct submission *next;
@@ -117,7 +118,7 @@ struct queue {
 	int64_t kept_house;       /* by the clock, last */
 	pthread_cond_t tick;      /* the clock has something to look at */
 	int64_t nudged;           /* by queue_nudge(), last */
-	int64_t hurried;          /* by queue_retry(), last; 0: never */
+	unsigned hurries;         /* how often by queue_retry(), and one */
 	int64_t calm_since;       /* the start, or the wall clock's last step */
 	int64_t clock_offset;     /* of the wall clock, then; seconds */
 	atomic_llong plenty_until; /* the spool's disk has room until then */
@@ -211,9 +212,9 @@ bool backlog_hand_over(struct queue *, struct submission *);
 /* Plans the next try of a stored message. */
 void backlog_plan(struct queue *, const char *id, int64_t when);
 
-/* The same after an attempt that has ended then: at once, if somebody has asked
- * for it since. */
-void backlog_plan_next(struct queue *, const char *id, int64_t ended,
+/* The same after an attempt: at once, if somebody has asked for it since, when
+ * there were so many hurries. */
+void backlog_plan_next(struct queue *, const char *id, unsigned hurries,
     int64_t when);
 
 /* The same for all that were found, unless they are known: their files say

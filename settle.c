@@ -166,11 +166,11 @@ struct answer_to {
 };
 
 static struct answer_to
-settle(struct submission *s, const struct verdict *v)
+settle(const struct queue *q, struct submission *s, const struct verdict *v)
 {
 	s->verdict = *v;
 	s->state = SETTLED;
-	s->ended = clock_now();
+	s->hurries = q->hurries;
 	s->reported = true;
 	return (struct answer_to){s->answered, s->abandoned, s->stored};
 }
@@ -231,7 +231,7 @@ settle_sent(struct queue *q, struct submission *s, const struct verdict *v,
 	report_results(s->message, u, v, a);
 	pthread_mutex_lock(&q->lock);
 	l = learn(q, s, v);
-	to = settle(s, v);
+	to = settle(q, s, v);
 	pthread_mutex_unlock(&q->lock);
 	answer(q, s, &to);
 	report_health(l.change, u, v);
@@ -264,7 +264,7 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	if (!quiet)
 		report_results(s->message, u, v, a);
 	pthread_mutex_lock(&q->lock);
-	to = settle(s, v);
+	to = settle(q, s, v);
 	pthread_mutex_unlock(&q->lock);
 	answer(q, s, &to);
 }

@@ -187,12 +187,12 @@ static void
 plan_and_free(struct queue *q, struct submission *s, int64_t pause)
 {
 	char id[QUEUE_ID_SIZE];
-	int64_t ended = s->ended;
+	unsigned hurries = s->hurries;
 
 	memcpy(id, s->message->id, sizeof(id));
 	submission_free(s);
 	if (!q->once)
-		backlog_plan_next(q, id, ended, clock_now() + pause);
+		backlog_plan_next(q, id, hurries, clock_now() + pause);
 }
 
 /* The disk does not take what has happened. The message stays in hand, or it

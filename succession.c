@@ -84,7 +84,7 @@ queue_succeed(struct queue *old, struct queue *heir)
 	parking_clear(old, heir);
 	heir->unmarked = old->unmarked;
 	heir->nudged = old->nudged;
-	heir->hurried = old->hurried;
+	heir->hurries = old->hurries;
 	heir->calm_since = old->calm_since;
 	heir->clock_offset = old->clock_offset;
 	heir->unborn = false;

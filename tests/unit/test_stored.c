@@ -529,6 +529,23 @@ a_retry_behind_the_attempt(void **state)
 	house_close(h);
 }
 
+/* One that comes before is answered by it. */
+static void
+a_retry_before_its_end(void **state)
+{
+	struct house *h = house_build(1);
+	struct submission *s;
+
+	(void)state;
+	store(h, "a@x", "b@y", NULL);
+	s = take(h);
+	queue_wake(h->queue);
+	settle(h, s, LATER, SCOPE_MESSAGE);
+	AWAIT(is_quiet(h, 0));
+	check_nothing_due(h, 30 * SECOND);
+	house_close(h);
+}
+
 int
 main(void)
 {
@@ -547,6 +564,7 @@ main(void)
 		cmocka_unit_test(the_marks_are_tried_once_more_at_the_end),
 		cmocka_unit_test(a_file_that_is_gone),
 		cmocka_unit_test(a_retry_behind_the_attempt),
+		cmocka_unit_test(a_retry_before_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
