@@ -202,9 +202,9 @@ soak: $(BIN)
 # BearSSL and inih come from Debian, where they are built for glibc: fortify.c
 # has the three names of glibc's that they ask for. Their tables for unwinding,
 # which nobody reads in C, are left out.
-SMALL = -Os -flto=auto -fno-pie -no-pie -fno-asynchronous-unwind-tables \
-	-ffunction-sections -fdata-sections -Wl,--gc-sections \
-	-Wl,-z,noseparate-code
+SMALL = -Oz -flto -flto-partition=one -fno-pie -no-pie \
+	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+	-Wl,--gc-sections -Wl,-z,noseparate-code
 static:
 	@sh tests/setup.sh static
 	@mkdir -p $(BUILD)
