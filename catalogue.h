@@ -9,26 +9,28 @@
 
 /* A set of stages. */
 #define AT(stage) (1U << (stage))
-#define AT_ANY (~0U)
+#define AT_ANY (AT(STAGE_END + 1) - 1)
 
 /* Replies that providers are known for and that mean something else than their
- * code says, or of which a person wants to know more. */
+ * code says, or of which a person wants to know more. There are many: the rows
+ * are kept small. */
 struct known_reply {
-	const char *who;    /* says so, for the reader */
-	unsigned stages;    /* at which it is said */
+	uint16_t stages;    /* at which it is said */
 	const char *codes;  /* "550 554", or "5" for all of a class */
 	const char *status; /* enhanced codes, "5.4.5 5.7.500-699", of which it
 	                     * has one; NULL: it need not have any */
-	const char *words[3]; /* all of them are in it, in lower case */
+	const char *words;  /* "daily+limit": both are in it, in lower case; or
+	                     * NULL */
 
-	enum outcome outcome;
-	enum scope scope;   /* below SCOPE_SENDER: what the stage makes of it */
-	int64_t pause, pause_max;
-	enum advice advice;
+	uint8_t outcome;    /* enum outcome */
+	uint8_t scope;      /* enum scope; below SCOPE_SENDER: what the stage
+	                     * makes of it */
+	uint8_t advice;     /* enum advice */
+	int32_t pause, pause_max; /* ms */
 	const char *hint;   /* or NULL */
 };
 
-/* All of them, ended by one that has no who. */
+/* All of them, ended by one that has no codes. */
 extern const struct known_reply catalogue[];
 
 /* The first row that fits a reply of this code at one of these stages, or NULL.
