@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "clock.h"
 #include "trust.h"
 
 static const struct {
@@ -52,17 +53,6 @@ add_certificate(const struct chain *chain, size_t i, struct buf *out)
 	add_host(chain, out);
 }
 
-static void
-add_utc(time_t when, struct buf *out)
-{
-	char text[40] = "an odd date";
-	struct tm utc;
-
-	if (gmtime_r(&when, &utc))
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &utc);
-	buf_adds(out, text);
-}
-
 static bool
 explain_time(const struct chain *chain, struct buf *out)
 {
@@ -75,11 +65,11 @@ explain_time(const struct chain *chain, struct buf *out)
 		add_certificate(chain, i, out);
 		buf_adds(out,
 		    expired ? " expired on " : " is valid only from ");
-		add_utc(expired ? c->not_after : c->not_before, out);
-		buf_adds(out, " (our clock says ");
-		add_utc(chain->now, out);
-		buf_adds(out, expired ? "); it must be renewed, unless the "
-		    "clock is wrong" : "); check the clock");
+		clock_add_utc(out, expired ? c->not_after : c->not_before, ' ');
+		buf_adds(out, " UTC (our clock says ");
+		clock_add_utc(out, chain->now, ' ');
+		buf_adds(out, expired ? " UTC); it must be renewed, unless the "
+		    "clock is wrong" : " UTC); check the clock");
 		return true;
 	}
 	return false;

@@ -4,11 +4,15 @@
  */
 #include "clock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "buf.h"
+
+/* In English, whatever the locale. */
+static const char days[] = "SunMonTueWedThuFriSat";
+static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 int64_t
 clock_now(void)
@@ -37,15 +41,43 @@ clock_wall_microseconds(void)
 }
 
 void
+clock_add_utc(struct buf *out, time_t when, char between)
+{
+	struct tm utc;
+
+	if (!gmtime_r(&when, &utc))
+		memset(&utc, 0, sizeof(utc));
+	buf_addf(out, "%04d-%02d-%02d%c%02d:%02d:%02d", utc.tm_year + 1900,
+	    utc.tm_mon + 1, utc.tm_mday, between, utc.tm_hour, utc.tm_min,
+	    utc.tm_sec);
+}
+
+static void
+local_time(time_t when, struct tm *local)
+{
+	if (!localtime_r(&when, local))
+		memset(local, 0, sizeof(*local));
+}
+
+void
+clock_add_stamp(struct buf *out, time_t when, bool with_day)
+{
+	struct tm local;
+
+	local_time(when, &local);
+	if (with_day)
+		buf_addf(out, "%.3s ", days + 3 * local.tm_wday);
+	buf_addf(out, "%.3s %2d %02d:%02d:%02d", months + 3 * local.tm_mon,
+	    local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
+}
+
+void
 clock_add_date(struct buf *out, time_t when)
 {
-	static const char days[] = "SunMonTueWedThuFriSat";
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 	struct tm local;
 	long offset;
 
-	if (!localtime_r(&when, &local))
-		memset(&local, 0, sizeof(local));
+	local_time(when, &local);
 	offset = labs(local.tm_gmtoff) / 60;
 	buf_addf(out, "%.3s, %d %.3s %d %02d:%02d:%02d %c%02ld%02ld",
 	    days + 3 * local.tm_wday, local.tm_mday, months + 3 * local.tm_mon,
@@ -71,17 +103,50 @@ read_zone(const char *zone, int *offset)
 	return true;
 }
 
+/* Steps behind a number and what stands behind it; false if it is not one from
+ * least to most. */
+static bool
+take_number(const char **at, int least, int most, char behind, int *number)
+{
+	char *end;
+	long n = strtol(*at, &end, 10);
+
+	if (end == *at || *end != behind || n < least || n > most)
+		return false;
+	*at = end + 1;
+	*number = (int)n;
+	return true;
+}
+
+/* The same with one of these names of three letters. */
+static bool
+take_name(const char **at, const char *names, const char *behind, int *which)
+{
+	for (*which = 0; names[3 * *which]; ++*which)
+		if (strncasecmp(*at, names + 3 * *which, 3) == 0 &&
+		    strncmp(*at + 3, behind, strlen(behind)) == 0) {
+			*at += 3 + strlen(behind);
+			return true;
+		}
+	return false;
+}
+
 bool
 clock_read_date(const char *text, time_t *when)
 {
 	struct tm tm = {0};
-	const char *zone = strptime(text, "%a, %d %b %Y %T ", &tm);
 	int offset;
 
-	if (!zone)
-		zone = strptime(text, "%d %b %Y %T ", &tm);
-	if (!zone || !read_zone(zone, &offset))
+	(void)take_name(&text, days, ", ", &tm.tm_wday);
+	if (!take_number(&text, 1, 31, ' ', &tm.tm_mday) ||
+	    !take_name(&text, months, " ", &tm.tm_mon) ||
+	    !take_number(&text, 1970, 9999, ' ', &tm.tm_year) ||
+	    !take_number(&text, 0, 23, ':', &tm.tm_hour) ||
+	    !take_number(&text, 0, 59, ':', &tm.tm_min) ||
+	    !take_number(&text, 0, 60, ' ', &tm.tm_sec) ||
+	    !read_zone(text, &offset))
 		return false;
+	tm.tm_year -= 1900;
 	*when = timegm(&tm) - offset;
 	return true;
 }

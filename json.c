@@ -7,7 +7,11 @@
 #include <string.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "utf8.h"
+
+/* In seconds since 1970; RFC 3339 has four digits for a year. */
+#define YEAR_10000 INT64_C(253402300800)
 
 void
 json_add_character(struct buf *out, uint32_t c)
@@ -45,12 +49,11 @@ json_add_string(struct buf *out, const char *text)
 void
 json_add_time(struct buf *out, time_t when)
 {
-	char text[40];
-	struct tm utc;
-
-	if (when >= 0 && gmtime_r(&when, &utc) && utc.tm_year < 8100 &&
-	    strftime(text, sizeof(text), "\"%Y-%m-%dT%H:%M:%SZ\"", &utc))
-		buf_adds(out, text);
-	else
+	if (when < 0 || when >= YEAR_10000) {
 		buf_adds(out, "null");
+		return;
+	}
+	buf_addc(out, '"');
+	clock_add_utc(out, when, 'T');
+	buf_adds(out, "Z\"");
 }

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "json.h"
 #include "utf8.h"
 
@@ -128,17 +129,14 @@ add_pair(struct buf *line, const char *key, const char *value)
 static void
 add_time(struct buf *line)
 {
+	struct buf text = {0};
 	struct timespec now;
-	struct tm utc;
-	char text[32];
-	size_t len;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(text + len, sizeof(text) - len, ".%03ldZ",
-	    now.tv_nsec / 1000000);
-	add_pair(line, "time", text);
+	clock_add_utc(&text, now.tv_sec, 'T');
+	buf_addf(&text, ".%03ldZ", now.tv_nsec / 1000000);
+	add_pair(line, "time", text.data);
+	buf_free(&text);
 }
 
 static void
@@ -161,17 +159,12 @@ write_to_syslog(enum log_level level, const struct buf *line)
 	const struct sockaddr_un there = {
 		.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 	int flags = atomic_load(&log_state.stuck) ? MSG_DONTWAIT : 0;
-	time_t now = time(NULL);
 	struct buf packet = {0};
-	struct tm local;
-	char date[32];
 	bool written;
 
-	localtime_r(&now, &local);
-	strftime(date, sizeof(date), "%b %e %H:%M:%S", &local);
-	buf_addf(&packet, "<%d>%s smarthost[%d]: %s",
-	    LOG_MAIL | level_priorities[level], date, (int)getpid(),
-	    line->data);
+	buf_addf(&packet, "<%d>", LOG_MAIL | level_priorities[level]);
+	clock_add_stamp(&packet, time(NULL), false);
+	buf_addf(&packet, " smarthost[%d]: %s", (int)getpid(), line->data);
 	written = sendto(log_state.syslog, packet.data, packet.len,
 	    flags | MSG_NOSIGNAL, (const struct sockaddr *)&there,
 	    sizeof(there)) >= 0;

@@ -126,17 +126,6 @@ id_of(const struct entry *e)
 
 /* --- For people ---------------------------------------------------------- */
 
-void
-view_add_date(struct buf *out, time_t when)
-{
-	char text[32] = "";
-	struct tm local;
-
-	if (localtime_r(&when, &local))
-		strftime(text, sizeof(text), "%a %b %e %H:%M:%S", &local);
-	buf_adds(out, text);
-}
-
 static void
 add_address(struct buf *out, const char *address)
 {
@@ -175,7 +164,7 @@ add_next(struct buf *out, const struct entry *e, const struct standing *s)
 		return;
 	}
 	buf_adds(out, "next try ");
-	view_add_date(out, next);
+	clock_add_stamp(out, next, true);
 }
 
 static void
@@ -203,8 +192,8 @@ view_add_text(struct buf *out, const struct entry *e,
 
 	buf_addf(out, "%s%c%9llu ", id_of(e), *outcome == 'h' ? '!' : ' ',
 	    (unsigned long long)size_of(e));
-	view_add_date(out, e->message ? e->message->arrived_at
-				      : e->file.st_ctim.tv_sec);
+	clock_add_stamp(out, e->message ? e->message->arrived_at
+	    : e->file.st_ctim.tv_sec, true);
 	buf_adds(out, "  ");
 	if (e->message)
 		add_address(out, e->message->sender);

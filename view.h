@@ -34,7 +34,4 @@ void view_add_json(struct buf *, const struct entry *,
 /* "later", "hold", or "failed" for one in failed/. */
 const char *view_outcome(const struct entry *, const struct standing *);
 
-/* "Mon Jan  5 09:00:00", local time. */
-void view_add_date(struct buf *, time_t);
-
 #endif
