@@ -84,9 +84,12 @@ fail_malformed(struct chat *chat, const char *what, const struct buf *line)
 {
 	struct buf shown = {0};
 
-	buf_add_printable(&shown, buf_text(line), line->len,
-	    chat->discreet ? 0 : SHOWN_MAX);
-	conn_fail(chat->conn, "out of step: %s \"%s\"", what, buf_text(&shown));
+	buf_add_printable(&shown, buf_text(line), line->len, SHOWN_MAX);
+	if (chat->discreet)
+		conn_fail(chat->conn, "out of step: %s (not shown)", what);
+	else
+		conn_fail(chat->conn, "out of step: %s \"%s\"", what,
+		    buf_text(&shown));
 	buf_free(&shown);
 }
 
@@ -178,6 +181,8 @@ chat_judge(struct verdict *v, enum stage stage, const struct answer *a)
 		if (*c == '\n')
 			*c = ' ';
 	reply_judge(v, stage, a->code, v->text);
+	if (v->outcome != SENT && !v->text[strspn(v->text, " ")])
+		strcpy(v->text, "(the relay gives no reason)");
 	return v->outcome == SENT;
 }
 

@@ -274,7 +274,8 @@ judge(const struct attempt *t, struct answer *a, struct verdict *v)
 	if (repeats(t, a)) {
 		a->text.len = reply_enhanced(buf_text(&a->text));
 		a->text.data[a->text.len] = '\0';
-		buf_adds(&a->text, " (the relay repeats our login)");
+		buf_addf(&a->text, "%s(the relay repeats our login)",
+		    a->text.len ? " " : "");
 	}
 	if (t->status[0])
 		buf_addf(&a->text, " (status %s)", t->status);

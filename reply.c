@@ -101,7 +101,7 @@ judge_start(struct verdict *v, const char *text)
 		v->hint = hint_mechanism;
 	} else if (v->stage == STAGE_AUTH && v->code >= 500) {
 		v->outcome = HOLD;
-		v->hint = hint_login;
+		v->hint = v->code == 530 ? hint_order : hint_login;
 	} else {
 		v->outcome = LATER;
 		v->hint = v->stage == STAGE_HELLO ? hint_ehlo : NULL;

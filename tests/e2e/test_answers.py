@@ -66,6 +66,16 @@ def test_repeated(step, reply, code, enhanced, start, sections, relay):
     assert one.copies() == (code == 250)
 
 
+@pytest.mark.parametrize("step", ["banner", "mail", "rcpt", "data", "dot"])
+@pytest.mark.parametrize("reply", ["451", "550 ", "451-\r\n451"])
+def test_without_a_text(step, reply, start, sections, relay):
+    """What a person reads is a sentence all the same."""
+    daemon = start(sections(relay(replies={step: reply})))
+    assert "gives no reason" in send(daemon).text
+    [event] = daemon.events("refused") + daemon.events("deferred")
+    assert "gives no reason" in event["reply"]
+
+
 def test_long_text_is_cut(start, sections, relay):
     one = relay(Fault("rcpt", "raw", data=b"550 5.1.1 " + b"\x1b[1mx\x00" +
                       b"y" * 5000 + b"\r\n"))

@@ -168,6 +168,20 @@ def test_refused_token(mechanism, relay, by_token, start, tls):
     assert b"stale-token" not in daemon.log.raw + result.stderr
 
 
+@pytest.mark.parametrize("said, text", [
+    (b"welcome stale-token", "malformed reply (not shown)"),
+    (b"235-stale-token\r\n535 stale-token",
+     "two codes in one reply (not shown)")])
+def test_what_is_no_answer(said, text, relay, by_token, place, tls):
+    one = relay(Fault("auth", "raw", data=said + b"\r\n"), tls=tls,
+                mechanisms=("XOAUTH2",))
+    config = harness.write_config(place / "conf",
+                                  by_token(one, "xoauth2", "stale-token"))
+    result = sendmail("-v", B, config=config, stdin=message())
+    assert result.status == TEMPORARY
+    assert text in result.text and "stale" not in result.text
+
+
 @pytest.mark.parametrize("shown", [60, 44, 40])
 def test_token_that_is_repeated(shown, relay, by_token, place, tls):
     """Some relays quote what they did not understand, or its beginning."""
