@@ -197,7 +197,7 @@ listen_run(struct listener *l, int stop_fd, const struct notify *n)
 
 		orphans_reap();
 		if (n->interval && is_alive(l))
-			notify_send(n, "WATCHDOG=1");
+			notify_alive(n);
 		if (poll(l->fds, l->count + 1, patience(n)) < 0)
 			continue;
 		for (size_t i = 0; i < l->count; i++)

@@ -4,12 +4,18 @@
  */
 #include "notify.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "clock.h"
+
+enum { PATIENCE = 5 * 1000 }; /* ms */
 
 /* A connected socket, or -1. A name that begins with @ is an abstract one. */
 static int
@@ -55,10 +61,30 @@ notify_close(struct notify *n)
 	n->fd = -1;
 }
 
+/* Whether it has gone, or will never. */
+static bool
+try_to_send(const struct notify *n, const char *state)
+{
+	return send(n->fd, state, strlen(state),
+	    MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+}
+
 void
 notify_send(const struct notify *n, const char *state)
 {
+	int64_t deadline = clock_now() + PATIENCE, left = PATIENCE;
+
+	while (n->fd >= 0 && !try_to_send(n, state) && left > 0) {
+		struct pollfd room = {.fd = n->fd, .events = POLLOUT};
+
+		(void)poll(&room, 1, (int)left);
+		left = deadline - clock_now();
+	}
+}
+
+void
+notify_alive(const struct notify *n)
+{
 	if (n->fd >= 0)
-		(void)!send(n->fd, state, strlen(state),
-		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		(void)try_to_send(n, "WATCHDOG=1");
 }

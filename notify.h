@@ -18,7 +18,11 @@ struct notify {
 void notify_open(struct notify *);
 void notify_close(struct notify *);
 
-/* Never waits: a manager that does not listen loses what we say. */
+/* Waits a few seconds for a manager that is busy with others, as it would wait
+ * in vain for a READY=1 that was lost; one that does not listen loses it. */
 void notify_send(const struct notify *, const char *state);
+
+/* A sign of life. Never waits: the next one comes soon. */
+void notify_alive(const struct notify *);
 
 #endif

@@ -5,7 +5,9 @@
 import contextlib
 import fcntl
 import os
+import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -118,11 +120,39 @@ def test_tells_the_manager(start, sections, place, name):
         assert manager.recv(100) == b"READY=1"
         for _ in range(3):
             assert manager.recv(100) == b"WATCHDOG=1"
-        assert daemon.stop() == 0
+        daemon.signal(signal.SIGTERM)
         told = b"WATCHDOG=1"
         while told == b"WATCHDOG=1":
             told = manager.recv(100)
         assert told == b"STOPPING=1"
+        assert daemon.wait_exit() == 0
+
+
+def is_asleep(daemon):
+    """Whether its first thread waits for something."""
+    stat = pathlib.Path(f"/proc/{daemon.process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
+
+
+def test_busy_manager(start, sections, place):
+    """It has many others to listen to, and hears of the start all the
+    same."""
+    name = str(place / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        manager.bind(name)
+        manager.settimeout(WAIT)
+        others.connect(name)
+        others.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                others.send(b"STATUS=x")
+        daemon = start(sections(25), env={"NOTIFY_SOCKET": name})
+        wait_for(lambda: is_asleep(daemon))
+        told = b"STATUS=x"
+        while told == b"STATUS=x":
+            told = manager.recv(100)
+        assert told == b"READY=1"
 
 
 def test_watchdog_of_another_process(start, sections, place):
