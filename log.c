@@ -24,13 +24,14 @@
 #include "buf.h"
 #include "clock.h"
 #include "json.h"
+#include "thread.h"
 #include "utf8.h"
 
 enum {
 	VALUE_MAX = 600, /* bytes of one value, as written */
 	PAIRS_MAX = 3900, /* of all; with what else goes on a line still below
 	                   * PIPE_BUF: a line is never torn */
-	PATIENCE = 1, /* seconds */
+	PATIENCE = 1000, /* ms */
 };
 
 static struct {
@@ -39,10 +40,12 @@ static struct {
 	_Atomic(enum log_level) level;
 	int syslog;             /* a socket, once it is the target */
 	bool to_file;           /* stderr is one, which never blocks */
-	pthread_mutex_t turn;   /* to write to stderr */
+	pthread_mutex_t lock;
+	bool taken;             /* under it: somebody writes to stderr... */
+	pthread_cond_t turn;    /* ...and who is next */
 	atomic_uint dropped;
 	atomic_bool stuck;      /* the last line could not be written */
-} log_state = {.turn = PTHREAD_MUTEX_INITIALIZER};
+} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const int level_priorities[] = {
@@ -51,7 +54,7 @@ static const int level_priorities[] = {
 static void
 open_syslog(void)
 {
-	static const struct timeval patience = {.tv_sec = PATIENCE};
+	static const struct timeval patience = {.tv_sec = PATIENCE / 1000};
 
 	log_state.syslog = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	(void)setsockopt(log_state.syslog, SOL_SOCKET, SO_SNDTIMEO, &patience,
@@ -68,6 +71,7 @@ log_open(enum log_target target, enum log_format format, enum log_level level)
 	log_state.level = level;
 	log_state.to_file = fstat(STDERR_FILENO, &err) == 0 &&
 	    S_ISREG(err.st_mode);
+	thread_cond_init(&log_state.turn);
 	if (target == LOG_TO_SYSLOG)
 		open_syslog();
 }
@@ -173,16 +177,31 @@ write_to_syslog(enum log_level level, const struct buf *line)
 	return written;
 }
 
+/* pthread_mutex_timedlock() would be on the wall clock, and lose a line when
+ * that is set. */
 static bool
 take_turn(void)
 {
-	struct timespec until;
+	int64_t deadline = clock_now() + PATIENCE;
+	bool mine;
 
-	if (atomic_load(&log_state.stuck))
-		return pthread_mutex_trylock(&log_state.turn) == 0;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PATIENCE;
-	return pthread_mutex_timedlock(&log_state.turn, &until) == 0;
+	pthread_mutex_lock(&log_state.lock);
+	while (log_state.taken && !atomic_load(&log_state.stuck) &&
+	    thread_wait(&log_state.turn, &log_state.lock, deadline))
+		;
+	mine = !log_state.taken;
+	log_state.taken = true;
+	pthread_mutex_unlock(&log_state.lock);
+	return mine;
+}
+
+static void
+give_turn(void)
+{
+	pthread_mutex_lock(&log_state.lock);
+	log_state.taken = false;
+	pthread_cond_signal(&log_state.turn);
+	pthread_mutex_unlock(&log_state.lock);
 }
 
 /* A pipe that poll() calls writable takes one write of up to PIPE_BUF without
@@ -202,10 +221,10 @@ write_to_stderr(const struct buf *line)
 	if (take_turn()) {
 		int patience = atomic_load(&log_state.stuck) ? 0 : PATIENCE;
 
-		written = poll(&fd, 1, patience * 1000) == 1 &&
+		written = poll(&fd, 1, patience) == 1 &&
 		    write(STDERR_FILENO, line->data, line->len) >= 0;
 		atomic_store(&log_state.stuck, !written);
-		pthread_mutex_unlock(&log_state.turn);
+		give_turn();
 	} else {
 		atomic_store(&log_state.stuck, true);
 	}
