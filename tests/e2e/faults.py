@@ -87,7 +87,8 @@ class Faults:
         self.env = {"LD_PRELOAD": library(), "FAULTS": path}
 
     def count(self, kinds=CHANGES):
-        """Counts anew, and only those."""
+        """Counts anew, and only those.  What is to happen at a number is said
+        before, or a process that runs may be beyond it."""
         self.orders.count = 0
         self.orders.counted = bits(kinds)
         return self
@@ -98,10 +99,15 @@ class Faults:
 
     def fail_at(self, number, error, times=1):
         """Of those counted, that one and as many as that fail."""
+        self.orders.fail_until = 0  # none, while the rest changes
         self.orders.error = error
-        self.orders.fail_until = number + times
         self.orders.fail_from = number
+        self.orders.fail_until = number + times
         return self
+
+    def spare(self):
+        """A number that has not been reached fails no more."""
+        return self.fail_at(0, 0, 0)
 
     def error(self, *kinds, error=errno.EROFS):
         """These fail from now on; none: all is well again."""
