@@ -247,9 +247,11 @@ class Session:
         self.sni = None
         self.batches = 0      # how often something came
         self.peer = None      # the client's address
+        self.too_many = False  # it is one more than sessions_max
         self.taken = 0        # messages
         self.end = ""         # why it ended
         self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.empty_body = None  # of DATA without a recipient
         self._body = b""
         self.rest = b""       # came behind what a fault had let in
@@ -588,7 +590,7 @@ class Session:
                 self.hold()
             self.wire.close(reset=fault.kind == "rst")
             raise Gone("connect")
-        if self.relay.is_full():
+        if self.too_many:
             self.wire.send(b"421 4.7.0 too many connections\r\n")
             raise Gone("sessions_max")
         self.answer("banner", "220 relay.test ESMTP")
@@ -882,9 +884,11 @@ class BadRelay:
             session = Session(self, sock)
             session.peer = peer
             with self._news:
+                session.too_many = self._is_full()
+                self.turned_away += session.too_many
                 self.sessions.append(session)
                 self._news.notify_all()
-            threading.Thread(target=session.run, daemon=True).start()
+            session.thread.start()
 
     def take(self, step):
         """The fault, if it is for that step and not used up."""
@@ -896,13 +900,13 @@ class BadRelay:
             self.fault_hit += 1
             return fault
 
-    def is_full(self):
-        """Whether that connection is one too many."""
-        with self._lock:
-            here = sum(not one.ended.is_set() for one in self.sessions)
-            full = self.sessions_max and here > self.sessions_max
-            self.turned_away += bool(full)
-            return full
+    def _is_full(self):
+        """With the lock: whether one more connection is one too many. That is
+        seen in the order in which they come, or two that meet would both be
+        turned away."""
+        here = sum(not one.too_many and not one.ended.is_set()
+                   for one in self.sessions)
+        return bool(self.sessions_max) and here >= self.sessions_max
 
     def add(self, message):
         with self._news:
