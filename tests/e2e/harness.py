@@ -37,6 +37,10 @@ WAIT = float(os.environ.get("SMARTHOST_WAIT", "60"))
 SANITIZED = BIN.exists() and any(
     word in BIN.read_bytes() for word in (b"__asan_init", b"__tsan_init"))
 
+# As it is now: pytest changes it for each test, while threads start programs.
+OURS = {key: value for key, value in os.environ.items()
+        if not key.startswith(("SMARTHOST_", "SSL_CERT_", "PYTEST_"))}
+
 NOBODY = 65534
 
 # What sanitizers and valgrind write when they have found something.
@@ -53,10 +57,7 @@ REFUSED = (67, 69, 77)
 
 def environment(extra=None):
     """The environment of the tests without what configures smarthost."""
-    env = {key: value for key, value in os.environ.items()
-           if not key.startswith(("SMARTHOST_", "SSL_CERT_", "PYTEST_"))}
-    env.update(extra or {})
-    return {key: str(value) for key, value in env.items()}
+    return {key: str(value) for key, value in {**OURS, **(extra or {})}.items()}
 
 
 def config_text(sections):

@@ -2,8 +2,10 @@
 """Names and addresses of a relay: two of them, one of which is no good (UX-43);
 none; other ones than before; and our own."""
 
+import contextlib
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -28,6 +30,24 @@ def pair(relay):
         one = relay(address=(first, 0), **bad)
         return one, relay(address=(second, one.port), **(good or {}))
     return start
+
+
+@pytest.fixture
+def alone(relay):
+    """A relay on 127.0.0.2, with a port that nobody has on the addresses of
+    localhost; and the resolver takes ::1 in /etc/hosts for 127.0.0.1 too."""
+    with contextlib.ExitStack() as stack:
+        def is_ours(family, address):
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.socket(family)).bind(address)
+                return True
+            return False
+        for _ in range(100):
+            one = relay(address=("127.0.0.2", 0))
+            if is_ours(socket.AF_INET, ("127.0.0.1", one.port)) and \
+                    is_ours(socket.AF_INET6, ("::1", one.port)):
+                break
+        yield one
 
 
 @pytest.fixture
@@ -134,8 +154,8 @@ def test_no_ipv6(relay, sections, place):
 
 
 @pytest.mark.parametrize("family", ["any", "ipv4", "ipv6"])
-def test_family(family, relay, sections, place):
-    good = relay(address=("127.0.0.2", 0))
+def test_family(family, alone, sections, place):
+    good = alone
     wrapper, _ = hosts_of(place, "::1", "127.0.0.2")
     path = write_config(place / "smarthost.conf", sections(good, {
         "upstream": {"host": NAME, "family": family,
@@ -161,9 +181,9 @@ def test_source_address(relay, sections, place):
                                                       "127.0.0.6"]
 
 
-def test_source_address_of_the_other_family(relay, sections, place):
+def test_source_address_of_the_other_family(alone, sections, place):
     """Only addresses of its own family are connected to."""
-    good = relay(address=("127.0.0.2", 0))
+    good = alone
     wrapper, _ = hosts_of(place, "::1", "127.0.0.2")
     path = write_config(place / "smarthost.conf", sections(good, {
         "upstream": {"host": NAME, "source_address": "127.0.0.5"}}))

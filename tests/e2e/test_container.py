@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import uuid
 
 import pytest
 
@@ -107,10 +108,10 @@ def tls_relay(relay, tls):
     return relay(tls=tls, mechanisms=("PLAIN",))
 
 
-def submit(address):
+def submit(address, recipient="b@example.test"):
     with Conversation(address) as client:
         client.ehlo()
-        client.envelope()
+        client.envelope(recipients=(recipient,))
         client.send(message("from a container", newline="\r\n") + b".\r\n")
         return client.reply()
 
@@ -142,9 +143,10 @@ def test_to_postfix(container, postfix):
         "SMARTHOST_UPSTREAM_TLS_NAME": "relay.test",
         "SMARTHOST_UPSTREAM_USER": "sender",
         "SMARTHOST_UPSTREAM_PASSWORD": "correct horse"})
-    assert submit(daemon.address).code == 250
-    assert any(b"from a container" in one.raw
-               for one in postfix.messages("b@example.test"))
+    someone = f"u{uuid.uuid4().hex[:12]}@example.test"
+    assert submit(daemon.address, someone).code == 250
+    [got] = postfix.messages(someone)
+    assert b"from a container" in got.raw
 
 
 def test_password_leaves_the_environment(container, tls_relay):

@@ -16,6 +16,7 @@ import pytest
 
 import harness
 from harness import CONFIG
+from postfix import free_ports
 from test_clients import BODY, TEXT, run
 from test_service import handed_over
 
@@ -383,9 +384,7 @@ def test_idle_connections_are_small(show, certs):
 def test_health(show, certs, place):
     """Where nothing but TLS is left; also when the certificate's file cannot
     be read any more."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     daemon = show(listen={"socket": "none", "address": "none",
                           "tls_address": f"127.0.0.1:{port}"})
     ask = ("-c", daemon.config, "health")

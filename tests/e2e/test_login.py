@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from badrelay import Fault
-from harness import TEMPORARY, message, sendmail
+from harness import TEMPORARY, WAIT, message, sendmail
 from postfix import free_ports
 
 B = "b@example.test"
@@ -275,7 +275,7 @@ def test_aiosmtpd(auth, said, text, status, by_token, relay, place, tls):
     handler, [port] = TokenHandler(), free_ports(1)
     server = aiosmtpd.controller.Controller(
         handler, hostname="127.0.0.1", port=port, tls_context=tls,
-        require_starttls=True, auth_required=True)
+        require_starttls=True, auth_required=True, ready_timeout=WAIT)
     server.start()
     try:
         one = relay(tls=tls, mechanisms=("XOAUTH2",))  # for its sections

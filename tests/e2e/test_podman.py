@@ -109,9 +109,9 @@ def test_sidecar(podman, place, postfix, certs):
         podman("stop", "-t", "10", "box")
         assert podman("inspect", "-f", "{{.State.ExitCode}}",
                       "box").strip() == "0"
+        wait_for(lambda: "event=stopped" in podman("logs", "box"))
         log = podman("logs", "box")
     finally:
         print(podman("logs", "box", check=False)[1])
-    assert "event=stopped" in log
     assert not harness.ALARMS.search(log.encode()), log
     assert "no Landlock" not in log and "no seccomp" not in log

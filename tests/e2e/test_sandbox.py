@@ -129,6 +129,12 @@ def test_thief(sections, relay, place):
     assert daemon.process.returncode == 0
 
 
+def children_of(daemon):
+    """The processes that it has started, as words."""
+    pid = daemon.process.pid
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 def log_in(command):
     return {"upstream": {"user": USER, "password": None,
                          "password_command": command}}
@@ -141,10 +147,8 @@ def test_commands_are_run_by_another_process(start, sections, relay, place):
     (place / "password").write_text(PASSWORD + "\n")
     config = sections(one, log_in(f"cat {place}/password"))
     daemon = start(config)
-    pids = [path.name for path in pathlib.Path("/proc").glob("[0-9]*")
-            if name_of(path.name) == "smarthost-cmds" and
-            status_of(path.name)["PPid"] == str(daemon.process.pid)]
-    assert len(pids) == 1
+    pids = children_of(daemon)
+    assert [name_of(pid) for pid in pids] == ["smarthost-cmds"]
     assert send(daemon).code == 250
     reload(daemon, place, config)
     assert send(daemon).code == 250
@@ -173,9 +177,8 @@ def test_without_the_helper(start, sections, relay):
     """Somebody has killed it."""
     one = relay(mechanisms=("PLAIN",))
     daemon = start(sections(one, log_in(f"echo {PASSWORD}")))
-    text = pathlib.Path(f"/proc/{daemon.process.pid}/task/"
-                        f"{daemon.process.pid}/children").read_text()
-    os.kill(int(text), 9)
+    [helper] = children_of(daemon)
+    os.kill(int(helper), 9)
     assert send(daemon).code == 451
     daemon.wait_event("deferred", reply=re.compile("does not answer"))
 
