@@ -92,20 +92,21 @@ set_bad_aside(struct queue *q, const char *id, enum load_result how)
 
 /* It cannot be opened to be read and marked. What is no trouble of this file
  * alone, as a disk that has become read-only, would be the same with the next
- * ones: they wait as well. */
+ * ones: they wait as well. The log comes last, or whoever reads it and asks
+ * for another try would be overtaken by the pause. */
 static void
 have_trouble(struct queue *q, const char *id, int error)
 {
 	int64_t when = clock_now() + TROUBLE_PAUSE;
 
+	backlog_plan(q, id, when);
+	if (error == EROFS || dial_is_shortage(error)) {
+		pthread_mutex_lock(&q->lock);
+		q->disk_opens = when;
+		pthread_mutex_unlock(&q->lock);
+	}
 	log_message(LEVEL_ERROR, "cannot read %s in the spool: %s", id,
 	    strerror(error));
-	backlog_plan(q, id, when);
-	if (error != EROFS && !dial_is_shortage(error))
-		return;
-	pthread_mutex_lock(&q->lock);
-	q->disk_opens = when;
-	pthread_mutex_unlock(&q->lock);
 }
 
 /* Loads a due message. NULL when there is nothing to attempt, and that has

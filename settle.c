@@ -166,11 +166,10 @@ struct answer_to {
 };
 
 static struct answer_to
-settle(const struct queue *q, struct submission *s, const struct verdict *v)
+settle(struct submission *s, const struct verdict *v)
 {
 	s->verdict = *v;
 	s->state = SETTLED;
-	s->hurries = q->hurries;
 	s->reported = true;
 	return (struct answer_to){s->answered, s->abandoned, s->stored};
 }
@@ -218,6 +217,16 @@ learn(struct queue *q, struct submission *s, const struct verdict *v)
 	return l;
 }
 
+/* Before the log says what has become of it: whoever has read that and asks for
+ * another try gets one. */
+static void
+note_hurries(struct queue *q, struct submission *s)
+{
+	pthread_mutex_lock(&q->lock);
+	s->hurries = q->hurries;
+	pthread_mutex_unlock(&q->lock);
+}
+
 /* Nobody else has a say in it then: what the log says of the message comes
  * first, and the lock is taken once. */
 static void
@@ -231,7 +240,7 @@ settle_sent(struct queue *q, struct submission *s, const struct verdict *v,
 	report_results(s->message, u, v, a);
 	pthread_mutex_lock(&q->lock);
 	l = learn(q, s, v);
-	to = settle(q, s, v);
+	to = settle(s, v);
 	pthread_mutex_unlock(&q->lock);
 	answer(q, s, &to);
 	report_health(l.change, u, v);
@@ -247,6 +256,8 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	bool quiet;
 
 	message_spread(s->message, v);
+	if (!message_is_final(s->message))
+		note_hurries(q, s);
 	if (v->outcome == SENT) {
 		settle_sent(q, s, v, a);
 		return;
@@ -264,7 +275,7 @@ queue_settle(struct queue *q, struct submission *s, const struct verdict *v,
 	if (!quiet)
 		report_results(s->message, u, v, a);
 	pthread_mutex_lock(&q->lock);
-	to = settle(q, s, v);
+	to = settle(s, v);
 	pthread_mutex_unlock(&q->lock);
 	answer(q, s, &to);
 }
