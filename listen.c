@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Accept, one thread a connection, and an orderly stop. Refuses more clients
- * than it may have, and survives the system running out of descriptors or
- * threads.
+ * than it may have, and survives the system running out of descriptors, threads
+ * or memory.
  */
 #include "listen_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,7 +28,10 @@
 #include "session.h"
 #include "thread.h"
 
-enum { REST_MS = 100 }; /* when the system has nothing left to give */
+enum {
+	REST_MS = 100,        /* when the system has nothing left to give */
+	HEADROOM = 16 << 20,  /* bytes: what the messages that wait may take */
+};
 
 struct guest {
 	struct listener *listener;
@@ -81,15 +86,23 @@ take_place(struct guest *g)
 
 /* Whoever begins with TLS would not understand. */
 static void
-turn_away(int fd, bool tls_first)
+turn_away(int fd, bool tls_first, const char *text)
 {
-	static const char text[] =
-	    "421 4.7.0 Too many connections, try again later\r\n";
-
 	if (!tls_first)
-		(void)!send(fd, text, sizeof(text) - 1,
+		(void)!send(fd, text, strlen(text),
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
+}
+
+/* Whether the clients that are here could have what they need, were there one
+ * more: a process that has no memory at all ends. */
+static bool
+has_memory(void)
+{
+	void *most = mmap(NULL, HEADROOM, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return most != MAP_FAILED && munmap(most, HEADROOM) == 0;
 }
 
 static bool
@@ -114,7 +127,8 @@ start_session(struct listener *l, int fd, const struct sockaddr *peer,
 	    &g->generation->setup.config.listen);
 	g->client.clients = l->clients;
 	if (!take_place(g)) {
-		turn_away(fd, g->client.tls_first);
+		turn_away(fd, g->client.tls_first, "421 4.7.0 Too many "
+		    "connections, try again later\r\n");
 		generation_leave(l->generations, g->generation);
 		free(g);
 		return;
@@ -145,7 +159,11 @@ accept_one(struct listener *l, int listening)
 		return !dial_is_shortage(errno);
 	if (listening == l->socket.fd || listening == l->control.fd)
 		peer.ss_family = AF_UNIX;
-	start_session(l, fd, (struct sockaddr *)&peer, listening);
+	if (has_memory())
+		start_session(l, fd, (struct sockaddr *)&peer, listening);
+	else
+		turn_away(fd, begins_with_tls(l, listening), "421 4.3.2 No "
+		    "memory for this connection, try again later\r\n");
 	return true;
 }
 

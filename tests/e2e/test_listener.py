@@ -834,6 +834,37 @@ def test_out_of_descriptors(host, start, sections, relay):
     assert one.copies() == 1
 
 
+def greeting_code(address):
+    with Conversation(address) as client:
+        return client.greeting.code
+
+
+@pytest.mark.parametrize("megabytes", [64, 200])
+@pytest.mark.skipif(SANITIZED, reason="wants terabytes of addresses")
+def test_out_of_memory(megabytes, start, sections, relay):
+    """Those who are there are served, others are turned away until there is
+    room, and nobody has to start it again."""
+    one = relay()
+    daemon = start(sections(one, {"listen": {"max_clients": 1000}}),
+                   # Others set 64 MB of addresses aside for each thread.
+                   env={"MALLOC_ARENA_MAX": "1"}, wrapper=[
+                       "prlimit", f"--as={megabytes << 20}", *WRAPPER])
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Conversation(daemon.address))]
+        while clients[-1].greeting.code == 220:
+            clients.append(stack.enter_context(Conversation(daemon.address)))
+        refused = clients.pop().greeting
+        assert refused.code == 421 and "No memory" in refused.text
+        assert len(clients) > 20
+        for client in clients[::5]:
+            client.ehlo()
+            client.envelope()
+            client.expect(250, 2000 * (b"x" * 70 + b"\r\n") + b".")
+    wait_for(lambda: greeting_code(daemon.address) == 220)
+    assert converse(daemon.address, b"\r\nx\r\n.\r\n") == [250]
+    assert len(one.messages) == len(clients[::5]) + 1
+
+
 # ---- Addresses -------------------------------------------------------
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
