@@ -11,6 +11,7 @@ SMARTHOST_WAIT     the longest wait for anything, in seconds
 """
 
 import array
+import atexit
 import contextlib
 import dataclasses
 import fcntl
@@ -20,16 +21,31 @@ import pathlib
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import termios
 import threading
 import time
 
+
+def for_everybody(path):
+    """The program, or a copy of it where every user may run it: the home of
+    whoever builds it may be closed to them."""
+    if not path.exists() or all(
+            parent.stat().st_mode & 0o001 for parent in path.parents):
+        return path
+    directory = tempfile.mkdtemp(prefix="sh-bin-")
+    os.chmod(directory, 0o755)
+    atexit.register(shutil.rmtree, directory)
+    return pathlib.Path(shutil.copy(path, directory))
+
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("SMARTHOST_BIN") or ROOT / "smarthost")
-BIN = BIN.resolve()
+BIN = for_everybody(BIN.resolve())
 WRAPPER = shlex.split(os.environ.get("SMARTHOST_WRAPPER", ""))
 WAIT = float(os.environ.get("SMARTHOST_WAIT", "60"))
 
