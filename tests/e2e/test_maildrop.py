@@ -496,6 +496,26 @@ def test_full_disk_without_a_configuration(small_host):
     assert host.drops() == []
 
 
+@pytest.mark.parametrize("umask", [0, 0o777, 0o077])
+@pytest.mark.parametrize("there", [True, False])
+def test_umask(umask, there, away, kept, relay, spool):  # noqa: F811
+    """CL-19: the daemon can use what root's sendmail has made."""
+    if not there:
+        shutil.rmtree(spool.path)
+        spool.path.mkdir(0o711)
+        os.chown(spool.path, NOBODY, NOBODY)
+    result = away.send(uid=None, umask=umask)
+    assert result.status == 0, result.text
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (
+        spool.path / "incoming", spool.path / "queue", *spool.files())] == [
+            0o700, 0o700, 0o600]
+    one = relay()
+    daemon = away.start(kept(one), uid=NOBODY)
+    one.wait_messages(1)
+    daemon.stop()
+    spool.assert_empty()
+
+
 @pytest.mark.parametrize("what", ["room", "file", "parent"])
 def test_no_spool_and_no_relay(what, place, kept, nobody_there,  # noqa: F811
                                spool):  # noqa: F811
