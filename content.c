@@ -49,6 +49,15 @@ is_header_too_large(const struct message *m, size_t more)
 	    (m->header_limit ? m->header_limit : (size_t)MESSAGE_HEADER_MAX);
 }
 
+/* A line that a mailbox has in front of a message. "From :" is a field. */
+static bool
+is_separator(const char *line)
+{
+	line += *line == '>';
+	return strncmp(line, "From ", 5) == 0 &&
+	    line[4 + strspn(line + 4, " \t")] != ':';
+}
+
 /* A complete line, CRLF included, that belongs to the header or begins the
  * body. True if it was the former. */
 static bool
@@ -58,9 +67,8 @@ add_header_line(struct message *m, const char *line, size_t len)
 
 	if (len == 2)
 		return false;
-	if (!m->header.len && !continues &&
-	    (strncmp(line, "From ", 5) == 0 || strncmp(line, ">From ", 6) == 0))
-		return true; /* a mailbox's separator, not a field */
+	if (!m->header.len && !continues && is_separator(line))
+		return true;
 	if (continues ? !m->header.len : !header_line_is_field(line, len - 2))
 		return false;
 	if (memchr(line, '\0', len))

@@ -54,6 +54,17 @@ struct line {
 	bool json;    /* the field's value is */
 };
 
+/* Without the blanks at its end. */
+static size_t
+trimmed_length(const struct line *l)
+{
+	size_t len = l->len;
+
+	while (len && is_blank(l->text[len - 1]))
+		len--;
+	return len;
+}
+
 /* The best place in a line that is too long: the last one of the best kind that
  * there is. Never one that leaves only blanks on either side; behind the label
  * only for want of others. */
@@ -61,11 +72,9 @@ static struct place
 find_place(const struct line *l, size_t max, struct where w)
 {
 	struct place outside = {0}, comma = {0}, inside = {0}, cut = {0};
-	size_t len = l->len;
+	size_t len = trimmed_length(l);
 	bool seen = false; /* something of the value that is not blank */
 
-	while (len && is_blank(l->text[len - 1]))
-		len--;
 	for (size_t i = 0; i <= max && i < len && len > max; i++) {
 		char c = l->text[i];
 
@@ -97,7 +106,11 @@ fold_line(struct buf *out, struct line l, struct where *w)
 		struct place p = find_place(&l, max, *w);
 
 		if (!p.at) {
-			done |= FOLD_LEFT;
+			size_t len = trimmed_length(&l);
+
+			done |= len > max ? FOLD_LEFT : FOLD_TRIMMED;
+			if (len <= max) /* one makes it go on, if that is all */
+				l.len = len ? len : 1;
 			break;
 		}
 		max = is_blank(l.text[p.at]) ? LONGEST : LONGEST - 1;

@@ -94,6 +94,7 @@ repair_report(const struct message *m)
 	static const char *const names[] = {"long header lines folded",
 		"a blank put into a long header line",
 		"a long header line left as it is",
+		"blanks at the end of a long header line left out",
 		"bare CR replaced", "NUL replaced",
 		"body lines over 998 bytes broken", "MIME fields added"};
 	struct buf list = {0};

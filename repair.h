@@ -9,10 +9,10 @@ struct message;
 /* What was wrong with a message as it came, and was put right: bits behind
  * those of fold.h. */
 enum {
-	REPAIR_STRAY = 8,   /* a bare CR is a space now */
-	REPAIR_NUL = 16,    /* a NUL of the body is */
-	REPAIR_BROKEN = 32, /* lines of the body over 998 bytes were broken */
-	REPAIR_MIME = 64,   /* 8-bit text has got MIME fields */
+	REPAIR_STRAY = 16,  /* a bare CR is a space now */
+	REPAIR_NUL = 32,    /* a NUL of the body is */
+	REPAIR_BROKEN = 64, /* lines of the body over 998 bytes were broken */
+	REPAIR_MIME = 128,  /* 8-bit text has got MIME fields */
 };
 
 /* Adds what there is not of MIME-Version, Content-Type and

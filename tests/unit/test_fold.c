@@ -132,15 +132,37 @@ test_words(void **state)
 	free(check("X: ", "a", 5000, FOLD_CLEAN | FOLD_SPACE));
 }
 
-/* Whatever the bytes, no line has only blanks, and it comes to an end. */
+/* What they are in front of goes on in another line, however many there are;
+ * nothing else is missing. */
+static void
+check_end(const char *head, const char *text, size_t count, const char *wanted,
+    unsigned done)
+{
+	char *out = check(head, text, count, done);
+
+	assert_true(longest_line(out) <= 998);
+	assert_string_equal(out, wanted);
+	free(out);
+}
+
 static void
 test_blanks_at_the_end(void **state)
 {
-	char *text = check("X: a", " ", 2000, FOLD_LEFT);
+	char *word = many("a", 997), *line = xasprintf("X: b\r\n %s", word);
+	char *kept = xasprintf("%s\r\n", line);
 
 	(void)state;
-	assert_null(strstr(text, "\r\n "));
-	free(text);
+	check_end("X: a", " ", 2000, "X: a\r\n", FOLD_TRIMMED);
+	check_end("X:", " \t", 500, "X:\r\n", FOLD_TRIMMED);
+	check_end("X: a\r\n\t", "\t", 2000, "X: a\r\n\t\r\n", FOLD_TRIMMED);
+	check_end(line, "", 0, kept, 0);
+	check_end(line, " ", 1, kept, FOLD_TRIMMED);
+	check_end(line, "\t", 2000, kept, FOLD_TRIMMED);
+	check_end("X: {\"a\":1}", " ", 2000, "X: {\"a\":1}\r\n",
+	    FOLD_TRIMMED);
+	free(kept);
+	free(line);
+	free(word);
 }
 
 /* What tells a provider what to do. */
