@@ -19,6 +19,7 @@
 #include <strings.h>
 
 #include "address.h"
+#include "fold.h"
 #include "header.h"
 #include "log.h"
 
@@ -411,8 +412,10 @@ identity_render(const struct identity *id, struct message *m,
 	out->header = e.out;
 	if (out->sender)
 		out->message.sender = out->sender;
-	if (e.changed)
+	if (e.changed) { /* lines have become longer */
+		(void)fold_header(&out->header);
 		out->message.header = out->header;
+	}
 	buf_free(&e.originals);
 	return &out->message;
 }

@@ -181,3 +181,21 @@ def test_headers(send, for_postfix, postfix, someone):
     assert got.message["X-Team"] == "c"
     assert "X-Mailer" not in got.message
     assert got.message["Subject"] == "y" and got.body == b"z\n"
+
+
+def test_lines_that_become_longer(send, sections, relay):
+    """SO-11: of names that each get a domain, and of a Reply-To of many."""
+    names = [f"n{number:03}" for number in range(180)]
+    one = relay()
+    send(sections(one, identity(**{
+        "from": ONLY_SENDER, "rewrite": "always",
+        "domain": "a-long-domain.example.test"})), "root", "b@example.test",
+         f"From: {','.join(names)}\nTo: {', '.join(names)}\n\nx\n".encode())
+    one.wait_messages(1)
+    [taken] = one.messages
+    assert max(map(len, taken.header.split(b"\r\n"))) <= 998
+    wanted = [f"{name}@a-long-domain.example.test" for name in names]
+    header = email.message_from_bytes(taken.content)
+    for field in "To", "Reply-To":
+        assert [address for _, address in email.utils.getaddresses(
+            [header[field]])] == wanted
