@@ -110,12 +110,15 @@ offer_to_daemon(struct job *j, struct conn *c, int64_t patience,
 	if (smtp_open_on(s, c, patience, &v))
 		smtp_deliver(s, j->draft.message, &terms, &v);
 	smtp_close(s);
-	if (v.stage == STAGE_MAIL) /* the daemon speaks for itself there */
+	/* There the daemon speaks for itself, not for the relay. */
+	if (v.stage == STAGE_MAIL || v.stage == STAGE_RCPT)
 		v.hint = NULL;
 	/* What the relay means by it, the daemon has judged already. */
 	if (v.outcome == HOLD && v.code >= 500 && v.stage >= STAGE_MAIL)
 		v.outcome = NEVER;
 	*status = verdict_status(&v);
+	if (v.stage == STAGE_MAIL && v.code == 552) /* larger than it takes */
+		*status = EX_DATAERR;
 	j->verdict = v;
 	j->by_daemon = true;
 	if (*status != EX_OK)

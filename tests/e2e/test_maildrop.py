@@ -422,6 +422,18 @@ def test_too_large(uid, host, kept):  # noqa: F811
     assert host.relay.sessions == []
 
 
+def test_too_large_for_the_daemon(host, kept):  # noqa: F811
+    """LO-15: the same status as without one, and no word about the relay."""
+    host.configure(kept(host.relay, {"listen": {"max_message": "10K"}}))
+    daemon = host.run()
+    result = host.send(text=message() + b"x" * 20000)
+    assert result.status == BAD_INPUT
+    assert re.fullmatch(r"sendmail: the daemon: 552 5.3.4 [^()]*max_message\n",
+                        result.text)
+    daemon.stop()
+    host.assert_clean()
+
+
 def test_no_maildrop(away):
     """No daemon has ever run here: that is no yes."""
     away.drop.rmdir()
