@@ -85,16 +85,67 @@ serve(void *argument)
 	return NULL;
 }
 
-/* Moves what is there; false at the end, or when it cannot be handed on. */
-static bool
-move_bytes(int from, int to, char *piece)
+static ssize_t
+read_piece(int from, char *piece)
 {
 	ssize_t got;
 
 	do
 		got = read(from, piece, PIECE);
 	while (got < 0 && errno == EINTR);
+	return got;
+}
+
+/* Moves what is there; false at the end, or when it cannot be handed on. */
+static bool
+move_bytes(int from, int to, char *piece)
+{
+	ssize_t got = read_piece(from, piece);
+
 	return got > 0 && body_write_all(to, piece, (size_t)got);
+}
+
+/* How the client ends its lines: the first one says it for all. A shell's
+ * here-document has LF alone, also around the dot. */
+struct line_ends {
+	bool known, bare;
+	char last; /* byte that was read */
+};
+
+static void
+add_line(struct line_ends *ends, struct buf *out, const char *text, size_t len)
+{
+	bool ended = text[len - 1] == '\n', bare;
+
+	if (len > 1)
+		ends->last = text[len - 2];
+	bare = ended && ends->last != '\r';
+	ends->bare = ends->known ? ends->bare : bare;
+	ends->known |= ended;
+	buf_add(out, text, len - ended);
+	if (ended)
+		buf_adds(out, bare && ends->bare ? "\r\n" : "\n");
+	ends->last = text[len - 1];
+}
+
+/* As move_bytes(), from the client. */
+static bool
+move_lines(struct line_ends *ends, int to, char *piece)
+{
+	ssize_t got = read_piece(STDIN_FILENO, piece);
+	size_t left = got > 0 ? (size_t)got : 0, len;
+	struct buf out = {0};
+	bool moved;
+
+	for (const char *at = piece; left; at += len, left -= len) {
+		const char *end = memchr(at, '\n', left);
+
+		len = end ? (size_t)(end - at) + 1 : left;
+		add_line(ends, &out, at, len);
+	}
+	moved = got > 0 && body_write_all(to, out.data, out.len);
+	buf_free(&out);
+	return moved;
 }
 
 /* Carries bytes both ways until the session closes its end, also when nobody
@@ -104,6 +155,7 @@ carry(int end)
 {
 	struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
 		{.fd = end, .events = POLLIN}};
+	struct line_ends ends = {.known = false};
 	char *piece = xmalloc(PIECE);
 
 	for (;;) {
@@ -111,7 +163,7 @@ carry(int end)
 			break;
 		if (fds[1].revents && !move_bytes(end, STDOUT_FILENO, piece))
 			break;
-		if (fds[0].revents && !move_bytes(STDIN_FILENO, end, piece)) {
+		if (fds[0].revents && !move_lines(&ends, end, piece)) {
 			shutdown(end, SHUT_WR);
 			fds[0].fd = -1;
 		}

@@ -125,6 +125,27 @@ def test_end_of_a_session(text, status, send, one):
     assert one.copies() == (b"250 2.0.0" in result.stdout)
 
 
+@pytest.mark.parametrize("size", [1, 7, 100000])
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_session_of_a_here_document(newline, size, send, one):
+    """Who ends his first line with LF ends the others like that too; with
+    CRLF, a dot between two LFs is content as everywhere (SM-02)."""
+    other = "\n.\n" if newline == b"\r\n" else "\r\n..\r\n"
+    text = session(("b@x.test", "a\r\n.." + other + "b"),
+                   ("c@x.test", "c")).replace(b"\r\n", newline)
+    process = subprocess.Popen(
+        [*harness.WRAPPER, str(harness.BIN), "sendmail", "-C",
+         str(send.config), "-bs"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, env=harness.environment())
+    for at in range(0, len(text), size):
+        process.stdin.write(text[at:at + size])
+        process.stdin.flush()
+    process.communicate()
+    assert process.returncode == 0
+    assert [m.text for m in one.messages] == [
+        b"a\r\n.\r\n.\r\nb\r\n", b"c\r\n"]
+
+
 def test_session_with_a_program_that_waits(send, one):
     """Each reply comes when it is due, not at the end."""
     process = subprocess.Popen(
