@@ -292,6 +292,17 @@ refuses_held(const struct queue *q, const struct submission *s, bool shared,
 	return true;
 }
 
+/* It could not be stored; what the relay had against it is still true. */
+static void
+refuse_unkept(struct verdict *v, int error)
+{
+	const struct verdict before = *v;
+
+	verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
+	    "4.3.1 cannot keep the message: %s%s%s", strerror(error),
+	    *before.text ? "; " : "", before.text);
+}
+
 void
 queue_keep(struct queue *q, struct submission *s, bool shared,
     struct verdict *v)
@@ -317,9 +328,7 @@ queue_keep(struct queue *q, struct submission *s, bool shared,
 		*v = s->verdict;
 	if (!stored) {
 		if (!message_is_final(s->message))
-			verdict_set(v, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
-			    "4.3.1 cannot keep the message: %s",
-			    strerror(error));
+			refuse_unkept(v, error);
 		owed_confirm(q, s->message);
 		submission_free(s);
 	} else if (message_is_final(s->message)) {

@@ -243,8 +243,9 @@ attempt(struct job *j, struct spool *spool)
 	queue_free(q);
 	j->verdict = v;
 	j->by_daemon = false;
-	if (verdict_status(&v) != EX_OK)
-		explain(j, "the relay", &v);
+	if (verdict_status(&v) != EX_OK) /* what it takes later is kept */
+		explain(j, spool && v.outcome == LATER ? "the spool"
+						       : "the relay", &v);
 	if (v.kept && v.outcome != SENT) {
 		report_kept(id, sender, &v);
 		reply_to_client(&reply, &v, id);

@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -542,6 +543,19 @@ def test_no_spool_and_no_relay(what, place, kept, nobody_there,  # noqa: F811
     assert str(where) in done.text and "Connection refused" in done.text
     assert ("min_free" if what == "room" else "directory") in done.text
     assert len(done.text.splitlines()) == 1
+
+
+def test_spool_that_takes_nothing(kept, nobody_there, place,  # noqa: F811
+                                  spool):  # noqa: F811
+    """Nor does the relay: both are named, and neither for the other."""
+    config = harness.write_config(place / "conf", kept(nobody_there))
+    done = sendmail(B, config=config, stdin=message(), preexec_fn=lambda:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9)))
+    assert done.status == TEMPORARY
+    assert re.fullmatch(r"sendmail: the spool: 4\.3\.1 cannot keep the message: "
+                        r"File too large; connect to .*: Connection refused\n",
+                        done.text)
+    assert spool.names() == spool.names("incoming") == []
 
 
 # ---- A daemon that is sick -------------------------------------------
