@@ -175,6 +175,10 @@ bool config_load_from(struct config *, const char *path, char **environment,
 bool config_parse(struct config *, const char *name, const char *text,
     size_t len, char **environment, struct buf *error);
 
+/* The machine's name as it is, or localhost where that is no host name. The
+ * caller frees. */
+char *config_own_name(void);
+
 /* Completes the machine's own name with the domain that the resolver knows,
  * which may take as long as the resolver does; for a process that is about to
  * talk to a relay. */

@@ -35,8 +35,8 @@ canonical_name(const char *name)
 	return canonical;
 }
 
-static char *
-own_name(void)
+char *
+config_own_name(void)
 {
 	char name[256] = "";
 
@@ -80,7 +80,7 @@ judge_smarthost(struct draft *draft)
 	block_take_defaults(&draft->smarthost);
 	config->hostname_is_own = !config->hostname;
 	if (!config->hostname)
-		config->hostname = own_name();
+		config->hostname = config_own_name();
 	config->hostname_is_qualified = is_qualified(config->hostname);
 }
 

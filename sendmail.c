@@ -132,6 +132,7 @@ configure(struct job *j, const char *option)
 {
 	const char *path = setup_config_path(
 	    j->options.config ? j->options.config : option);
+	char *name;
 
 	j->uid = getuid();
 	j->configured = j->options.config
@@ -140,10 +141,9 @@ configure(struct job *j, const char *option)
 	j->daemon_may_read = geteuid() != 0 && !j->options.config &&
 	    (j->configured ||
 		(path && access(path, R_OK) != 0 && errno == EACCES));
-	if (gethostname(j->hostname, sizeof(j->hostname)) != 0 ||
-	    !j->hostname[0])
-		snprintf(j->hostname, sizeof(j->hostname), "localhost");
-	j->hostname[sizeof(j->hostname) - 1] = '\0';
+	name = config_own_name();
+	snprintf(j->hostname, sizeof(j->hostname), "%s", name);
+	free(name);
 	j->draft.hostname = j->configured ? j->setup.config.hostname
 					  : j->hostname;
 }

@@ -10,6 +10,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -310,6 +311,21 @@ def test_the_same_recipient(send, one):
                   stdin=b"To: b@example.test\nCc: b@example.test\n\nx\n")
     assert result.status == 0, result.text
     assert one.messages[0].recipients == ["b@example.test", "B@example.test"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+@pytest.mark.parametrize("name", ["(none)", "a b", "a_b", "x>y", "h\xe9"])
+def test_machine_without_a_name(name, start, sections, one):
+    """What is no host name is in no field: (none) is what the kernel has
+    before anybody has said one."""
+    daemon = start(sections(one))
+    result = sendmail(B, socket_path=daemon.socket, stdin=TEXT, wrapper=[
+        "unshare", "--uts", sys.executable, "-c",
+        "import os, socket, sys; socket.sethostname(sys.argv[1]); "
+        "os.execv(sys.argv[2], sys.argv[2:])", name, *harness.WRAPPER])
+    assert result.status == 0, result.text
+    assert re.search(rb"\r\nMessage-ID: <[0-9a-f]+@localhost>\r\n",
+                     one.messages[0].header)
 
 
 # ---- Input -----------------------------------------------------------
