@@ -290,7 +290,7 @@ draft_set(struct draft *draft, struct block *block, const char *name,
 		complain_unknown(draft, &place);
 		return;
 	}
-	if (*value && !key_is_private(key))
+	if (*value && !key_hides(key, value))
 		place.value = value;
 	if (!may_be_set(draft, key, value, &place))
 		return;

@@ -281,13 +281,16 @@ key_is_secret(const struct key *key)
 }
 
 bool
-key_is_private(const struct key *key)
+key_hides(const struct key *key, const char *value)
 {
+	if (key->parse == parse_password_file) /* or the password itself */
+		return *value != '/' && !credential_name(value);
 	return key_is_secret(key) || key->parse == parse_password_command;
 }
 
 bool
 key_is_password(const struct key *key)
 {
-	return key_is_private(key) || key->parse == parse_password_file;
+	return key_is_secret(key) || key->parse == parse_password_command ||
+	    key->parse == parse_password_file;
 }

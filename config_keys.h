@@ -45,10 +45,11 @@ void keep_nearer(const char **nearest, const char *candidate,
     const char *name); /* in *nearest, if it is nearer to name */
 const char *section_nearest_key(const struct section *, const char *name);
 
-/* Whether its value is a secret; whether it may at least hold one and is not
- * for sentences; whether it is one of the ways to say what the password is. */
+/* Whether its value is a secret; whether that value may at least hold one and
+ * is not for sentences; whether it is one of the ways to say what the password
+ * is. */
 bool key_is_secret(const struct key *);
-bool key_is_private(const struct key *);
+bool key_hides(const struct key *, const char *value);
 bool key_is_password(const struct key *);
 
 /* A value to be read. The parse functions replace *member, or leave it as it

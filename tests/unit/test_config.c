@@ -703,8 +703,8 @@ static const struct refusal refusals[] = {
 	    "password_command: set besides password_file"},
 	{LOGIN "password_command = a '" SECRET "\n", "has an open quote or no "
 	    "word"},
-	{LOGIN "password_file = x\n", "is neither a path that begins with / "
-	    "nor credential:NAME"},
+	{LOGIN "password_file = " SECRET "\n", "[upstream] password_file: is "
+	    "neither a path that begins with / nor credential:NAME"},
 	{LOGIN "password_file = credential:x\n", "password_file = "
 	    "\"credential:x\": CREDENTIALS_DIRECTORY is not set"},
 	{LOGIN "password_file = credential:\n", "not the name of a credential"},
