@@ -160,7 +160,9 @@ store_chunk(struct message *m, struct data_reader *reader)
 
 	if (used < m->chunk.len)
 		add_to_body(m, m->chunk.data + used, m->chunk.len - used);
-	if (message_size(m) > m->limit)
+	/* What we add is not the sender's, whose SIZE was let in. */
+	if (message_size(m) > m->limit &&
+	    message_size(m) - m->limit > reader->added)
 		refuse(m, "552 5.3.4 The message is larger than max_message");
 	buf_clear(&m->chunk);
 }

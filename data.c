@@ -33,6 +33,7 @@ put(struct data_reader *r, const char *text, size_t len, struct buf *out)
 		buf_add(out, text, fits);
 		buf_adds(out, "\r\n ");
 		r->broken = true;
+		r->added += 3;
 		r->column = 1;
 		text += fits;
 		len -= fits;

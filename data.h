@@ -40,6 +40,7 @@ struct data_reader {
 	bool in_header;     /* lines are not broken */
 	bool stray;         /* a bare CR became a space */
 	bool broken;        /* a line was broken */
+	size_t added;       /* bytes that this took */
 };
 
 /* Starts at the first byte behind the 354, or of stdin. */

@@ -624,6 +624,32 @@ def test_max_message(sized, start, sections, relay):
     assert one.copies() == 1
 
 
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("chunks", [True, False])
+@pytest.mark.parametrize("line", [b"x" * 70, b"." * 70, b"x" * 5000, b"."],
+                         ids=lambda line: f"{len(line)} {line[:1]}")
+def test_at_the_limit(line, chunks, over, start, sections, relay):
+    """Neither the dots that are doubled nor the breaks in long lines count
+    (RFC 1870)."""
+    one = relay()
+    daemon = start(sections(one, {"listen": {"max_message": "100000"}}))
+    body = b"Subject: x\r\n\r\n"
+    body += (line + b"\r\n") * ((100000 + over - len(body)) //
+                                (len(line) + 2) - 1)
+    body += b"y" * (100000 + over - len(body) - 2) + b"\r\n"
+    with daemon.connect() as client:
+        client.ehlo()
+        client.expect(250, "MAIL FROM:<a@x.test>")
+        client.expect(250, "RCPT TO:<b@x.test>")
+        if chunks:
+            client.send(b"BDAT %d LAST\r\n" % len(body) + body)
+        else:
+            client.expect(354, "DATA")
+            client.send(re.sub(rb"(?m)^\.", b"..", body) + b".\r\n")
+        client.expect(552 if over else 250)
+    assert one.copies() == 1 - over
+
+
 def test_huge_message_is_read_to_its_end(start, sections, relay):
     """Twenty times the limit: 552 behind the dot, in bounded memory."""
     one = relay()
