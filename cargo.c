@@ -93,8 +93,10 @@ push(struct chat *chat, bool last, struct verdict *v)
 	unsent = conn_discard_output(c);
 	hear_last_words(chat, v);
 	/* Under TLS the end may have gone with the news that failed us. */
-	if (last && !unsent && conn_tls(c) && v->code == 0)
+	if (last && !unsent && conn_tls(c) && v->code == 0) {
 		v->maybe_delivered = true;
+		v->cut_short = false;
+	}
 	return false;
 }
 

@@ -194,6 +194,10 @@ chat_lost(const struct chat *chat, enum stage stage, struct verdict *v)
 	verdict_set(v, LATER,
 	    stage < STAGE_MAIL ? SCOPE_UPSTREAM : SCOPE_MESSAGE, stage,
 	    "%s: %s", stage_name(stage), why ? why : "unknown trouble");
+	if (conn_stopped(chat->conn)) {
+		v->scope = SCOPE_MESSAGE;
+		v->cut_short = true;
+	}
 }
 
 bool

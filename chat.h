@@ -63,7 +63,8 @@ bool chat_fits(enum stage, int code);
  * on one line. True if it is a yes. */
 bool chat_judge(struct verdict *, enum stage, const struct answer *);
 
-/* The verdict on a connection that failed at that stage. */
+/* The verdict on a connection that failed at that stage; if that was our own
+ * stop, the relay is not to blame. */
 void chat_lost(const struct chat *, enum stage, struct verdict *);
 
 /* One command alone: in step, said, answered, judged. True if it was a yes;

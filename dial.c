@@ -41,7 +41,7 @@ void
 dial_blame(struct verdict *v, enum stage stage, int error,
     const struct buf *why)
 {
-	bool ours = dial_is_shortage(error);
+	bool ours = dial_is_shortage(error) || error == ECANCELED;
 
 	verdict_set(v, LATER, ours ? SCOPE_MESSAGE : SCOPE_UPSTREAM, stage,
 	    "%s", buf_text(why));

@@ -20,8 +20,8 @@ struct upstream;
 bool dial_is_shortage(int error);
 
 /* The verdict, at that stage, on what has failed with such an errno: it is on
- * the upstream, or in a shortage on this message alone, so that nobody takes
- * the relay for away. */
+ * the upstream, or in a shortage, and when we stop (ECANCELED), on this message
+ * alone, so that nobody takes the relay for away. */
 void dial_blame(struct verdict *, enum stage, int error, const struct buf *why);
 
 /* All addresses of the relay, in the system's order and of the configured

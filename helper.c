@@ -222,9 +222,9 @@ send_request(const struct helper *h, size_t number, int answer)
 }
 
 /* The whole answer, or what has come when somebody or something ends the
- * wait. */
+ * wait; *stopped: it is our own stop. */
 static size_t
-read_answer(int fd, int stop_fd, char *answer)
+read_answer(int fd, int stop_fd, char *answer, bool *stopped)
 {
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN},
 		{.fd = stop_fd, .events = POLLIN}};
@@ -238,7 +238,8 @@ read_answer(int fd, int stop_fd, char *answer)
 
 		if (ready < 0 && errno == EINTR)
 			continue;
-		if (ready <= 0 || fds[1].revents)
+		*stopped = ready > 0 && fds[1].revents;
+		if (ready <= 0 || *stopped)
 			break;
 		got = read(fd, answer + len, ANSWER_MAX - len);
 		len += got > 0 ? (size_t)got : 0;
@@ -274,7 +275,7 @@ helper_ask(const struct helper *h, char *const *words, int stop_fd,
 	size_t number = number_of(h, words), len = 0;
 	char *answer = xmalloc(ANSWER_MAX);
 	int pair[2] = {-1, -1};
-	bool ok;
+	bool ok, stopped = false;
 
 	if (number < h->count &&
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
@@ -282,11 +283,14 @@ helper_ask(const struct helper *h, char *const *words, int stop_fd,
 
 		close(pair[1]);
 		if (sent)
-			len = read_answer(pair[0], stop_fd, answer);
+			len = read_answer(pair[0], stop_fd, answer,
+			    &stopped);
 		close(pair[0]);
 	}
 	ok = use_answer(answer, len, words, out, why);
 	explicit_bzero(answer, ANSWER_MAX);
 	free(answer);
+	if (stopped)
+		errno = ECANCELED;
 	return ok;
 }

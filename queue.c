@@ -193,7 +193,9 @@ withdraw(struct queue *q, struct submission *s)
 		return false;
 	verdict_set(&s->verdict, LATER, SCOPE_MESSAGE, STAGE_CONNECT,
 	    q->stopping ? "smarthost is stopping"
-			: "the relay has not been reached in direct_wait");
+	    : s->state == SENDING
+		? "the relay has not taken the message in direct_wait"
+		: "the relay has not been reached in direct_wait");
 	s->verdict.cut_short = true;
 	if (s->state == IN_LINE) {
 		line_remove(&q->lines[s->upstream], s);

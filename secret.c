@@ -312,7 +312,7 @@ from_command(char **words, int stop_fd, struct buf *out, struct buf *why)
 		buf_addf(why, "password_command %s: %s", words[0],
 		    buf_text(&fault));
 	buf_free(&fault);
-	errno = error;
+	errno = r.stopped ? ECANCELED : error;
 	return good;
 }
 

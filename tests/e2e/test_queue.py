@@ -1028,6 +1028,23 @@ def test_stop_waits_for_the_answer(start, kept, spool, patient):
     spool.assert_empty()
 
 
+@pytest.mark.parametrize("step", ["banner", "ehlo", "mail", "rcpt", "data"])
+def test_stop_is_no_attempt(step, start, kept, spool, patient):
+    """What our own stop cuts short is due at once when we are back, and the
+    relay is not taken for away."""
+    one = patient(step)
+    daemon = start(kept(one, {"queue": {"delivery": "queue"}}))
+    send_queued(daemon)
+    assert one.waiting.wait(WAIT)
+    assert daemon.stop() == 0
+    assert not daemon.events("upstream_down")
+    [path] = (spool.path / "queue").iterdir()
+    assert b"\nrecipient W" in path.read_bytes()
+    assert path.stat().st_mtime <= time.time()
+    one.release.set()
+    start(kept(one)).wait_event("sent")
+
+
 # ---- Disks -----------------------------------------------------------
 
 def lock_out(path):
