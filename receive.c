@@ -17,6 +17,8 @@
 #include "session.h"
 #include "session_internal.h"
 
+enum { RECIPIENTS_SHOWN = 400 }; /* bytes of them in the log */
+
 /* What the client called itself, fit for a header: a name or an address
  * literal has no other characters. */
 static void
@@ -180,7 +182,7 @@ submit_to_queue(struct session *s)
 		.user = s->account.user};
 	struct verdict v;
 
-	message_add_recipients_text(m, &recipients, 400);
+	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
 	buf_adds(&sender, m->sender);
 	buf_adds(&id, m->id);
 	s->message = NULL;
@@ -210,13 +212,21 @@ submit(struct session *s)
 	s->client->submit(s->client->context, m, &s->reply);
 }
 
+/* fault is the reply. */
 static void
 refuse(struct session *s, const char *fault)
 {
+	const struct message *m = s->message;
+	struct buf recipients = {0}, code = {0};
+
 	session_say(s, fault);
-	log_event(LEVEL_WARNING, "refused", "id", s->message->id, "from",
-	    *s->message->sender ? s->message->sender : "<>", "reply", fault,
-	    "client", s->client->name, NULL);
+	message_add_recipients_text(m, &recipients, RECIPIENTS_SHOWN);
+	buf_add(&code, fault, 3);
+	log_event(LEVEL_WARNING, "refused", "id", m->id, "from",
+	    *m->sender ? m->sender : "<>", "to", recipients.data, "code",
+	    code.data, "reply", fault + 4, "client", s->client->name, NULL);
+	buf_free(&recipients);
+	buf_free(&code);
 }
 
 void

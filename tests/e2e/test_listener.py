@@ -648,6 +648,9 @@ def test_at_the_limit(line, chunks, over, start, sections, relay):
             client.send(re.sub(rb"(?m)^\.", b"..", body) + b".\r\n")
         client.expect(552 if over else 250)
     assert one.copies() == 1 - over
+    if over:
+        daemon.wait_event("refused", code=552, to="b@x.test",
+                          reply=re.compile(r"^5\.3\.4 "))
 
 
 def test_huge_message_is_read_to_its_end(start, sections, relay):
