@@ -6,6 +6,7 @@
 
 #include "authenticate.h"
 #include "config.h"
+#include "log.h"
 #include "session.h"
 #include "session_internal.h"
 
@@ -33,4 +34,20 @@ permit_message(const struct session *s, const char *sender)
 		return "450 4.7.1 Too many messages from this address, try "
 		       "again later";
 	return NULL;
+}
+
+void
+permit_refuse(struct session *s, const char *reply)
+{
+	struct buf code = {0};
+
+	session_say(s, reply);
+	if (s->complaint == reply)
+		return;
+	s->complaint = reply;
+	buf_add(&code, reply, 3);
+	log_event(LEVEL_WARNING, *reply == '5' ? "refused" : "deferred",
+	    "code", code.data, "reply", reply + 4, "client", s->client->name,
+	    "user", s->account.user, NULL);
+	buf_free(&code);
 }

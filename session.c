@@ -124,10 +124,12 @@ verb_mail(struct session *s, const char *arguments)
 		session_say(s, "503 5.5.1 Say EHLO first");
 	} else if (s->message) {
 		session_say(s, "503 5.5.1 A transaction is open already");
-	} else if ((refusal = permit_relay(s)) ||
-	    (refusal = command_mail(&c, arguments)) ||
-	    (refusal = permit_message(s, buf_text(&c.mailbox)))) {
+	} else if ((refusal = permit_relay(s))) {
+		permit_refuse(s, refusal);
+	} else if ((refusal = command_mail(&c, arguments))) {
 		session_say(s, refusal);
+	} else if ((refusal = permit_message(s, buf_text(&c.mailbox)))) {
+		permit_refuse(s, refusal);
 	} else {
 		receive_start(s, &c);
 	}

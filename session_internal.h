@@ -34,6 +34,7 @@ struct session {
 	struct login *login;     /* the dialogue of AUTH, or NULL */
 	struct account account;  /* whoever has logged in */
 	unsigned refused_logins;
+	const char *complaint;   /* why it may not send, last in the log */
 	int64_t quiet_since;     /* the start, or the last message */
 	bool securing;           /* 220 was the reply to STARTTLS */
 	bool over;

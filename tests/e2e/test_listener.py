@@ -943,7 +943,11 @@ def test_allow(allow, served, start, sections, relay):
             if greeting and greeting.code == 220:
                 client.ehlo()
                 greeting = client.command("MAIL FROM:<a@x.test>")
+                client.expect(greeting.code, "MAIL FROM:<b@x.test>")
             assert greeting is None or greeting.code // 100 == 5
+            daemon.wait_event("refused", code=greeting.code,
+                              client=re.compile("^" + re.escape(own)))
+            assert len(daemon.events("refused")) == 1
         else:
             assert greeting.code == 220
 
