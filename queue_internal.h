@@ -60,8 +60,8 @@ struct submission {
 	bool probe;          /* sent to see whether the upstream is back */
 	uint64_t tried;      /* upstreams that could not be reached, as bits */
 	int64_t deadline;    /* until which its session waits */
-	unsigned hurries;    /* the queue's, when the last attempt ended, and the
-	                      * log did not yet say so; 0: there was none */
+	unsigned hurries;    /* the queue's, when the last attempt ended, and
+	                      * the log did not yet say so; 0: there was none */
 	struct verdict verdict;
 	pthread_cond_t *answered; /* one of the queue's */
 	struct submission *next;
