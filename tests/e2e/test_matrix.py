@@ -7,6 +7,7 @@ a refusal.  The relay counts the copies.
 """
 
 import concurrent.futures
+import pathlib
 import re
 import socket
 import subprocess
@@ -156,10 +157,16 @@ def held_send(relay, config, text, direct_wait):
     return harness.Result(process.returncode, out, err)
 
 
+def send_buffer():
+    """Bytes that the kernel may take from the program, at most."""
+    limits = pathlib.Path("/proc/sys/net/ipv4/tcp_wmem").read_text()
+    return int(limits.split()[2])
+
+
 def long_text(kind, after):
     """A message that is long enough for the fault."""
-    lines = 60000 if kind in BIG else after // 32
-    return message("first\n" + LINE * lines)
+    size = after + send_buffer() if kind in BIG else 2 * after
+    return message("first\n" + LINE * (size // len(LINE)))
 
 
 def make_relay(step, kind, after, tls, chunking=False):
