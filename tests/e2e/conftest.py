@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import socket
+import subprocess
 import tempfile
 
 import pytest
@@ -22,7 +23,17 @@ def pytest_configure(config):
                                 "set SMARTHOST_BIN")
 
 
-def make_place(prefix, parent="/tmp"):
+def on_a_disk():
+    """A spool on a tmpfs, as /tmp is on some systems, would be warned of."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", "/tmp"],
+                          capture_output=True, check=True).stdout
+    return "/var/tmp" if kind.strip() == b"tmpfs" else "/tmp"
+
+
+PARENT = on_a_disk()
+
+
+def make_place(prefix, parent=PARENT):
     """A directory that every uid may enter, with a short name, as the path
     of a unix socket may not be long."""
     path = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
