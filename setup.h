@@ -45,8 +45,9 @@ bool setup_prepare(struct setup *, struct buf *why);
 /* The same for the listener: the daemon's certificate and key. */
 bool setup_prepare_listener(struct setup *, struct buf *why);
 
-/* What is wrong with the aliases file, and what it has that is left out;
- * sentences, one a line. Whoever uses the file logs them himself. */
+/* What is wrong in the aliases file, and what of it is left out, or that all of
+ * it is, since it cannot be read; sentences, one a line. Whoever uses the file
+ * logs them himself. */
 void setup_read_aliases(const struct setup *, struct buf *errors,
     struct buf *warnings);
 
