@@ -146,7 +146,7 @@ main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc ? argv[0] : "";
 
 	open_standard_descriptors();
-	umask(022); /* the caller's would shut us out of our own files */
+	umask(umask(077) & 077); /* we are not shut out by it */
 	signal(SIGCHLD, SIG_DFL); /* a password_command is waited for */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the write fails, and is answered for */
