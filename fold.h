@@ -15,9 +15,9 @@ enum {
 /* Folds lines of more than 998 bytes (RFC 5322 section 2.1.1): at white space,
  * outside of quotes if there is some; else behind a comma outside of quotes and
  * angle brackets; else at byte 998, but never inside the JSON with which some
- * providers are told what to do. Blanks at the end of a line that do not fit are
- * left out. Lines that are short enough are not touched,
- * and a header that has been folded is not changed again. */
+ * providers are told what to do. Blanks at the end of a line are left out where
+ * they do not fit. Lines that are short enough are not touched, and a header
+ * that has been folded is not changed again. */
 unsigned fold_header(struct buf *header);
 
 #endif

@@ -183,8 +183,8 @@ setup_read_aliases(const struct setup *s, struct buf *errors,
 
 	if (identity->aliases && !all &&
 	    !(errno == ENOENT && identity->aliases_is_default))
-		buf_addf(warnings, "[identity] aliases: %s cannot be read: %s\n",
-		    identity->aliases, strerror(errno));
+		buf_addf(warnings, "[identity] aliases: %s cannot be read: "
+		    "%s\n", identity->aliases, strerror(errno));
 	aliases_free(all);
 }
 
