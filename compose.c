@@ -413,6 +413,8 @@ read_message(struct draft *d)
 	if (!fault)
 		return EX_OK;
 	buf_addf(&d->why, "the message is refused: %s", fault);
+	if (message_size(d->message) > d->limit)
+		buf_addf(&d->why, ", %llu bytes", (unsigned long long)d->limit);
 	return fault[0] == '4' ? EX_TEMPFAIL : EX_DATAERR;
 }
 
@@ -421,7 +423,7 @@ compose_recipients(struct draft *d)
 {
 	int status = EX_OK;
 
-	d->message = message_new(NULL, UINT64_MAX);
+	d->message = message_new(NULL, d->limit);
 	message_set_sender(d->message, "");
 	if (d->options->extract)
 		status = read_message(d);
@@ -435,7 +437,7 @@ compose(struct draft *d)
 	int status;
 
 	compose_add_user(&d->user);
-	d->message = message_new(NULL, UINT64_MAX);
+	d->message = message_new(NULL, d->limit);
 	status = set_wishes(d);
 	if (status != EX_OK)
 		return status;

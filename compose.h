@@ -2,17 +2,20 @@
 #ifndef COMPOSE_H
 #define COMPOSE_H
 
+#include <stdint.h>
+
 #include "buf.h"
 
 struct message;
 struct sendmail_options;
 
-/* What the sendmail command is about to send. The caller sets options and
- * hostname, zeroes the rest, and frees with compose_free(). */
+/* What the sendmail command is about to send. The caller sets options,
+ * hostname and limit, zeroes the rest, and frees with compose_free(). */
 struct draft {
 	const struct sendmail_options *options;
 	struct message *message;
 	const char *hostname;
+	uint64_t limit;  /* bytes; what is more is read, and left out */
 	struct buf user; /* the calling user's name */
 	unsigned notify; /* -N, see message.h */
 	struct buf why;  /* what to tell the person when it fails */

@@ -21,6 +21,8 @@
 #include "queue_command.h"
 #include "ways.h"
 
+#define LARGEST_MESSAGE (UINT64_C(2) << 30) /* bytes, of any configuration */
+
 static int
 complain(const struct job *j, int status)
 {
@@ -146,6 +148,8 @@ configure(struct job *j, const char *option)
 	free(name);
 	j->draft.hostname = j->configured ? j->setup.config.hostname
 					  : j->hostname;
+	j->draft.limit = j->configured ? j->setup.config.listen.max_message
+				       : LARGEST_MESSAGE;
 }
 
 /* newaliases: the file is read where it is used, so there is nothing to make;

@@ -340,6 +340,20 @@ def test_lone_dot(options, ends, send, one):
     assert one.messages[0].text == wanted
 
 
+def test_no_more_is_kept_than_may_be_sent(sections, one, place):
+    """A program that never stops does not fill the disk: what is more than
+    max_message is read and forgotten."""
+    config = harness.write_config(place / "conf", sections(
+        one, {"listen": {"max_message": "1M"}}))
+    result = sendmail(B, config=config, stdin=TEXT + b"0123456789\n" * 1000000,
+                      preexec_fn=lambda: resource.setrlimit(
+                          resource.RLIMIT_FSIZE, (2 << 20, 2 << 20)))
+    assert result.status == BAD_INPUT
+    assert re.fullmatch(r"sendmail: [^\n]*max_message, 1048576 bytes\n",
+                        result.text)
+    assert one.copies() == 0
+
+
 def test_rest_behind_the_dot_is_read(send, one):
     """The writer must not get SIGPIPE."""
     big = b"x" * 70 + b"\n"
