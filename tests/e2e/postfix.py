@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 
@@ -147,6 +148,16 @@ def free_ports(count):
     for sock in sockets:
         sock.close()
     return ports
+
+
+def is_whole(path):
+    """Whether that is a message in a queue of Postfix's: one that is not yet
+    taken has no x bit, and stays so if whoever received it was killed."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & stat.S_IXUSR)
 
 
 class Postfix:
@@ -294,7 +305,7 @@ class Postfix:
     def settled(self):
         """Waits until nothing is on its way in the queue."""
         self._wait(lambda: not any(
-            path.is_file()
+            is_whole(path)
             for queue in ("maildrop", "incoming", "active")
             for path in self.dir.glob(f"queue/{queue}/**/*")))
 

@@ -89,10 +89,11 @@ def make_file(spool, number, *, owner="-", reply="", recipients=1, state="W",
              "header 12", f"content {len(content):020}"]
     lines += [f"recipient {state} 000 {reply:200} 0 - {n}@example.test"
               for n in range(recipients)]
-    path = spool.path / "queue" / name
-    path.write_bytes("\n".join([*lines, "end", ""]).encode() + content)
-    path.chmod(0o600)
-    os.utime(path, (0, 0))
+    draft = spool.path / name  # nobody sees half of it
+    draft.write_bytes("\n".join([*lines, "end", ""]).encode() + content)
+    draft.chmod(0o600)
+    os.utime(draft, (0, 0))
+    draft.rename(spool.path / "queue" / name)
     return name
 
 

@@ -279,7 +279,7 @@ def test_tls_on_a_starttls_port(relay, tls, sections, send):
                                          "timeout": "1s"}})
     result = send(config)
     assert result.status == TEMPORARY
-    assert b"EHLO" not in one.sessions[0].received
+    assert b"EHLO" not in one.wait_sessions()[0].received
 
 
 @pytest.mark.parametrize("extra", [
