@@ -421,12 +421,13 @@ spool_forget_failed(struct spool *s, const char *id)
 	while (unlinkat(s->failed, name, 0) == 0);
 }
 
-/* Ours are, and say so. */
-static bool
-may_be_notice(const struct message *m)
+/* If it is a notice: ours say so. */
+static void
+forget_its_cause(struct spool *s, const struct message *m)
 {
-	return !*m->sender || header_count(buf_text(&m->header), m->header.len,
-				  "Auto-Submitted");
+	if (!*m->sender || header_count(buf_text(&m->header), m->header.len,
+			       "Auto-Submitted"))
+		spool_forget_failed(s, m->id);
 }
 
 bool
@@ -434,10 +435,12 @@ spool_complete(struct spool *s, struct message *m)
 {
 	if (!spool_mark(m))
 		return false;
-	if (may_be_notice(m))
-		spool_forget_failed(s, m->id);
-	return spares_keep(&s->spares, m) ||
-	    unlinkat(s->queue, m->id, 0) == 0 || errno == ENOENT;
+	forget_its_cause(s, m);
+	if (!spares_keep(&s->spares, m) &&
+	    unlinkat(s->queue, m->id, 0) != 0 && errno != ENOENT)
+		return false;
+	forget_its_cause(s, m); /* that has found it, and come there since */
+	return true;
 }
 
 void

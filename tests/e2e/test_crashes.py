@@ -24,6 +24,7 @@ import conftest
 import faults
 from badrelay import BadRelay
 from harness import Daemon, message, sendmail, wait_for, write_config
+from test_kill import TRACED, can_trace, strace
 from test_maildrop import record
 from test_queue import send
 
@@ -239,6 +240,30 @@ def test_kill_at_every_call_of_a_notice(certs):
         ("b@example.test", "m"), ("teller@example.test", "notice")])
     assert calls.count("RENAMEAT") >= 2
     assert twice
+
+
+@pytest.mark.skipif(not can_trace(), reason="needs strace")
+@pytest.mark.parametrize("delay", [
+    "renameat:delay_enter=300000:when=1", "renameat:delay_exit=300000:when=1",
+    "unlinkat:delay_enter=300000:when=3"])
+def test_notice_is_delivered_before_its_cause_is_moved(delay, certs):
+    """A crash has left both in the queue, and the notice is due first: with
+    each of the two slower than the other, neither stays."""
+    with Ruin(certs.ca) as ruin:
+        ruin.put(1, "m", "R 550", sender="teller@example.test", due=2.0)
+        notice = ruin.path / "queue" / f"{1 ^ 0x6e6f746963650000:032x}"
+        notice.write_bytes(record(
+            sender="", recipients=["teller@example.test"],
+            identifier=notice.name, content=message(newline="\r\n")))
+        notice.chmod(0o600)
+        os.utime(notice, (1, 1))
+        daemon = Daemon(ruin.place, ruin.sections(ruin.relay), env=TRACED,
+                        wrapper=strace("-o", "/dev/null", "-e",
+                                       f"inject={delay}"))
+        wait_for(lambda: ruin.names("queue") == [])
+        assert daemon.stop() == 0
+        assert ruin.copies() == {("teller@example.test", "notice"): 1}
+        assert ruin.is_done([])
 
 
 # ---- Of a submission -------------------------------------------------
