@@ -333,7 +333,7 @@ def test_clock_is_wrong(case, faults, start, kept, nobody_there,  # noqa: F811
     daemon.stop()
     one = relay(Fault("dot", "451", times=3))
     daemon = start(kept(one), env=faults.env)
-    wait_for(lambda: tries(one) == 3)
+    daemon.log.wait("deferred", count=3)
     daemon.stop()
     assert {states(path) for path in spool.files()} == {"L"}
     daemon = start(kept(nobody_there))  # the clock is right now

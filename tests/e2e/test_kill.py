@@ -333,13 +333,23 @@ class Delivery(typing.NamedTuple):
     by_courier: bool  # it was his call
 
 
-def is_of_courier(output, call):
+def whole_trace(output, pid):
+    """The trace of a process that was killed, when strace has written it."""
+    def found():
+        text = output.read_text(errors="replace")
+        return re.search(rf"(?m)^{pid} +\+\+\+ killed", text) and text
+    return wait_for(found)
+
+
+def is_of_courier(trace, call):
     """Whether who talked to the relay was the one to be killed at that
-    call."""
-    text = output.read_text(errors="replace")
-    couriers = re.findall(r'(?m)^(\d+) .*"220 relay', text)
-    killed = re.findall(rf"(?m)^(\d+) +{call}\(.*= \?$", text)
-    return not set(couriers).isdisjoint(killed)
+    call: he never came back from it."""
+    for courier in re.findall(r'(?m)^(\d+) .*"220 relay', trace):
+        *_, last = re.findall(rf"(?m)^{courier} +([a-z<].*)$", trace)
+        if re.match(rf"({call}\(|<\.\.\. {call} resumed>).*"
+                    r"(= \?|<unfinished \.\.\.>)$", last):
+            return True
+    return False
 
 
 def cut_delivery(ca, stored, call, what, number):
@@ -357,8 +367,10 @@ def cut_delivery(ca, stored, call, what, number):
         for name in house.names():  # a failed try may have put it off
             os.utime(house.path / "queue" / name, (0, 0))
         house.deliver_the_rest(copies if done else copies + 1)
-        return Delivery(status != 0, len(house.relay.messages),
-                        is_of_courier(output, call))
+        return Delivery(
+            status != 0, len(house.relay.messages),
+            status != 0 and is_of_courier(
+                whole_trace(output, daemon.process.pid), call))
 
 
 def test_kill_at_every_call_of_a_delivery(delivery, certs, stored):
