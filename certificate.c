@@ -33,34 +33,36 @@ static const struct algorithm {
 	unsigned char len;
 	unsigned char oid[9];
 	const char *name;
-	bool fits; /* as a curve or a signature */
+	bool fits;           /* as a signature */
+	unsigned char curve; /* its number in TLS, if we know it */
 } algorithms[] = {
 	[RSA] = {9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1}, "RSA",
-	    false},
-	[EC] = {7, {0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1}, "EC", false},
-	{8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}, "EC P-256", true},
-	{5, {0x2b, 0x81, 4, 0, 34}, "EC P-384", true},
-	{5, {0x2b, 0x81, 4, 0, 35}, "EC P-521", true},
-	{3, {0x2b, 0x65, 112}, "Ed25519", false},
-	{3, {0x2b, 0x65, 113}, "Ed448", false},
+	    false, 0},
+	[EC] = {7, {0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1}, "EC", false, 0},
+	{8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7}, "EC P-256", false, 23},
+	{5, {0x2b, 0x81, 4, 0, 34}, "EC P-384", false, 24},
+	{5, {0x2b, 0x81, 4, 0, 35}, "EC P-521", false, 25},
+	{3, {0x2b, 0x65, 112}, "Ed25519", false, 0},
+	{3, {0x2b, 0x65, 113}, "Ed448", false, 0},
 	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4},
-	    "MD5 with RSA", false},
+	    "MD5 with RSA", false, 0},
 	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5},
-	    "SHA-1 with RSA", false},
-	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10}, "RSA-PSS", false},
+	    "SHA-1 with RSA", false, 0},
+	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10}, "RSA-PSS",
+	    false, 0},
 	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11},
-	    "SHA-256 with RSA", true},
+	    "SHA-256 with RSA", true, 0},
 	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12},
-	    "SHA-384 with RSA", true},
+	    "SHA-384 with RSA", true, 0},
 	{9, {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13},
-	    "SHA-512 with RSA", true},
-	{7, {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1}, "SHA-1 with ECDSA", false},
+	    "SHA-512 with RSA", true, 0},
+	{7, {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1}, "SHA-1 with ECDSA", false, 0},
 	{8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2},
-	    "SHA-256 with ECDSA", true},
+	    "SHA-256 with ECDSA", true, 0},
 	{8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3},
-	    "SHA-384 with ECDSA", true},
+	    "SHA-384 with ECDSA", true, 0},
 	{8, {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4},
-	    "SHA-512 with ECDSA", true},
+	    "SHA-512 with ECDSA", true, 0},
 };
 
 static const struct algorithm unknown_algorithm = {.name = "unknown"};
@@ -132,26 +134,45 @@ find_algorithm(struct bytes oid)
 	return &unknown_algorithm;
 }
 
+/* A bit string of whole bytes. */
 static bool
-count_rsa_bits(struct bytes bits, unsigned *count)
+take_bits(struct bytes *in, struct bytes *bits)
 {
-	struct bytes key, modulus;
+	if (!der_enter(in, DER_BIT_STRING, bits) || !bits->len ||
+	    bits->data[0])
+		return false;
+	bits->data++;
+	bits->len--;
+	return true;
+}
 
-	if (!bits.len || bits.data[0])
+/* Without the zeros in front. */
+static bool
+take_number(struct bytes *in, struct bytes *number)
+{
+	if (!der_enter(in, DER_INTEGER, number))
 		return false;
-	bits.data++;
-	bits.len--;
-	if (!der_enter(&bits, DER_SEQUENCE, &key) ||
-	    !der_enter(&key, DER_INTEGER, &modulus))
-		return false;
-	while (modulus.len && !modulus.data[0]) {
-		modulus.data++;
-		modulus.len--;
+	while (number->len && !number->data[0]) {
+		number->data++;
+		number->len--;
 	}
-	*count = (unsigned)modulus.len * 8;
-	for (unsigned top = 0x80; modulus.len && !(modulus.data[0] & top);
+	return true;
+}
+
+static bool
+read_rsa(struct certificate *c, struct bytes bits)
+{
+	struct bytes key;
+
+	if (!der_enter(&bits, DER_SEQUENCE, &key) ||
+	    !take_number(&key, &c->modulus) || !take_number(&key, &c->exponent))
+		return false;
+	c->rsa_bits = (unsigned)c->modulus.len * 8;
+	for (unsigned top = 0x80; c->rsa_bits && !(c->modulus.data[0] & top);
 	    top >>= 1)
-		--*count;
+		--c->rsa_bits;
+	c->key_fits = c->rsa_bits >= RSA_BITS_MIN &&
+	    c->rsa_bits <= RSA_BITS_MAX;
 	return true;
 }
 
@@ -163,21 +184,32 @@ read_key(struct certificate *c, struct bytes info)
 
 	if (!der_enter(&info, DER_SEQUENCE, &kind) ||
 	    !der_enter(&kind, DER_OBJECT_ID, &oid) ||
-	    !der_enter(&info, DER_BIT_STRING, &bits) || info.len)
+	    !take_bits(&info, &bits) || info.len)
 		return false;
 	algorithm = find_algorithm(oid);
-	if (algorithm == &algorithms[RSA]) {
-		if (!count_rsa_bits(bits, &c->rsa_bits))
-			return false;
-		c->key_fits = c->rsa_bits >= RSA_BITS_MIN &&
-		    c->rsa_bits <= RSA_BITS_MAX;
-	}
+	if (algorithm == &algorithms[RSA] && !read_rsa(c, bits))
+		return false;
 	if (algorithm == &algorithms[EC] &&
 	    der_enter(&kind, DER_OBJECT_ID, &oid)) {
 		algorithm = find_algorithm(oid);
-		c->key_fits = algorithm->fits;
+		c->curve = algorithm->curve;
+		c->point = bits;
+		c->key_fits = c->curve != 0;
 	}
 	c->key = algorithm->name;
+	return true;
+}
+
+/* RFC 5280 section 4.2.1.9 */
+static bool
+read_basic_constraints(struct certificate *c, struct bytes value)
+{
+	struct bytes constraints, ca;
+
+	if (!der_enter(&value, DER_SEQUENCE, &constraints) || value.len)
+		return false;
+	c->is_ca = der_enter(&constraints, DER_BOOLEAN, &ca) && ca.len == 1 &&
+	    ca.data[0];
 	return true;
 }
 
@@ -185,6 +217,7 @@ static bool
 read_extension(struct certificate *c, struct bytes extension)
 {
 	static const unsigned char alt_names[] = {0x55, 29, 17};
+	static const unsigned char basic_constraints[] = {0x55, 29, 19};
 	struct bytes oid, value;
 
 	if (!der_enter(&extension, DER_OBJECT_ID, &oid))
@@ -192,6 +225,8 @@ read_extension(struct certificate *c, struct bytes extension)
 	der_skip(&extension, DER_BOOLEAN);
 	if (!der_enter(&extension, DER_OCTET_STRING, &value) || extension.len)
 		return false;
+	if (has_oid(oid, basic_constraints, sizeof(basic_constraints)))
+		return read_basic_constraints(c, value);
 	if (!has_oid(oid, alt_names, sizeof(alt_names)))
 		return true;
 	/* Two of them could mean two things to two readers. */

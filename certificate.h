@@ -17,18 +17,24 @@ enum {
 
 /*
  * What an X.509 certificate (RFC 5280) says, as far as smarthost reads it by
- * itself: enough to find its issuer, to compare names and to explain why it
- * was refused. Whether its signature is right, BearSSL decides. Everything
+ * itself: enough to find its issuer, to compare names, to trust in its key and
+ * to explain why it was refused. Whether its signature is right, BearSSL decides. Everything
  * points into the DER that it was read from.
  */
 struct certificate {
 	struct bytes issuer, subject; /* whole DER; empty when not read */
 	struct bytes alt_names; /* inside subjectAltName; data NULL: none */
 	bool has_extensions;
+	bool is_ca;             /* by basicConstraints */
 	time_t not_before, not_after;
 	const char *key;       /* "RSA", "EC P-256", "Ed25519", "unknown" */
 	bool key_fits;         /* a kind and a size that we can verify with */
 	unsigned rsa_bits;     /* 0 for other keys */
+	struct bytes modulus, exponent; /* of such a key, without zeros in
+	                        * front; empty for others */
+	unsigned curve;        /* its number in TLS (RFC 8422); 0: it is none,
+	                        * or not known */
+	struct bytes point;    /* the key on it */
 	const char *signature; /* "SHA-256 with RSA" */
 	bool signature_fits;   /* neither SHA-1 nor older nor unknown to us */
 };

@@ -47,18 +47,45 @@ forget(struct chain *chain)
 	chain->count = 0;
 }
 
-/* For those who ask who that was. */
+/* BearSSL only reads what these point to, but has no const in its structs. */
+static unsigned char *
+start_of_bytes(struct bytes b)
+{
+	return (unsigned char *)(uintptr_t)b.data;
+}
+
+void
+chain_key(const struct certificate *c, br_x509_pkey *key)
+{
+	if (c->curve) {
+		key->key_type = BR_KEYTYPE_EC;
+		key->key.ec.curve = (int)c->curve;
+		key->key.ec.q = start_of_bytes(c->point);
+		key->key.ec.qlen = c->point.len;
+		return;
+	}
+	key->key_type = BR_KEYTYPE_RSA;
+	key->key.rsa.n = start_of_bytes(c->modulus);
+	key->key.rsa.nlen = c->modulus.len;
+	key->key.rsa.e = start_of_bytes(c->exponent);
+	key->key.rsa.elen = c->exponent.len;
+}
+
+/* For those who ask who that was, and for its key. */
 static void
 keep_leaf(struct chain *chain)
 {
 	struct bytes der = der_of(chain, 0);
 	struct buf leaf = {0};
+	struct certificate c;
 
 	buf_add(&leaf, der.data, der.len);
 	forget(chain);
 	chain->der = leaf;
 	chain->ends[0] = leaf.len;
 	chain->count = 1;
+	if (chain->trust->pinned && certificate_read(&c, leaf.data, leaf.len))
+		chain_key(&c, &chain->as.pinned);
 }
 
 struct bytes
@@ -138,26 +165,19 @@ may_vouch(const struct anchor *anchor, const struct chain *chain)
 	    bytes_equal(chain->certificates[0].subject, anchor->subject);
 }
 
-/* Fills in what BearSSL wants; keys stay in decoder. A certificate without
- * any extension is of the old kind, which cannot say that it is a CA. */
-static bool
-decode(const struct anchor *anchor, br_x509_decoder_context *decoder,
-    br_x509_trust_anchor *out)
+/* What BearSSL wants to know of an anchor. A certificate without any extension
+ * is of the old kind, which cannot say that it is a CA. */
+static void
+prepare(const struct anchor *anchor, br_x509_trust_anchor *out)
 {
-	const br_x509_pkey *key;
-	size_t start = (size_t)(anchor->subject.data - anchor->der);
+	struct certificate c;
 
-	br_x509_decoder_init(decoder, NULL, NULL);
-	br_x509_decoder_push(decoder, anchor->der, anchor->len);
-	key = br_x509_decoder_get_pkey(decoder);
-	if (!key)
-		return false;
-	out->dn.data = anchor->der + start;
-	out->dn.len = anchor->subject.len;
-	out->pkey = *key;
-	if (br_x509_decoder_isCA(decoder) || !anchor->has_extensions)
+	certificate_read(&c, anchor->der, anchor->len);
+	out->dn.data = start_of_bytes(c.subject);
+	out->dn.len = c.subject.len;
+	chain_key(&c, &out->pkey);
+	if (c.is_ca || !c.has_extensions)
 		out->flags = BR_X509_TA_CA;
-	return true;
 }
 
 static void
@@ -207,24 +227,20 @@ run(struct chain *chain)
 static unsigned
 judge(struct chain *chain, const struct tls_trust *trust)
 {
-	br_x509_decoder_context *decoders;
 	br_x509_trust_anchor *anchors;
 	size_t wanted = 0;
 	unsigned error;
 
 	for (size_t i = 0; i < trust->count; i++)
 		wanted += may_vouch(&trust->anchors[i], chain);
-	decoders = xcalloc(wanted, sizeof(decoders[0]));
 	anchors = xcalloc(wanted, sizeof(anchors[0]));
 	chain->candidates = 0;
 	for (size_t i = 0; i < trust->count; i++)
 		if (may_vouch(&trust->anchors[i], chain))
-			chain->candidates += decode(&trust->anchors[i],
-			    &decoders[chain->candidates],
-			    &anchors[chain->candidates]);
+			prepare(&trust->anchors[i],
+			    &anchors[chain->candidates++]);
 	set_up(chain, anchors);
 	error = run(chain);
-	free(decoders);
 	free(anchors);
 	return error;
 }
@@ -243,10 +259,7 @@ judge_pinned(struct chain *chain)
 		return BR_ERR_X509_NOT_TRUSTED;
 	if (!chain->certificates[0].key_fits)
 		return BR_ERR_X509_WEAK_PUBLIC_KEY;
-	br_x509_decoder_init(&chain->as.decoder, NULL, NULL);
-	br_x509_decoder_push(&chain->as.decoder, leaf.data, leaf.len);
-	chain->pinned = br_x509_decoder_get_pkey(&chain->as.decoder);
-	return chain->pinned ? 0 : BR_ERR_X509_UNSUPPORTED;
+	return 0;
 }
 
 static unsigned
@@ -294,7 +307,7 @@ get_key(const br_x509_class *const *context, unsigned *usages)
 		    &chain->as.minimal.vtable, usages);
 	if (usages)
 		*usages = BR_KEYTYPE_SIGN;
-	return chain->pinned;
+	return &chain->as.pinned;
 }
 
 static const br_x509_class chain_class = {

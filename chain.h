@@ -17,7 +17,7 @@ enum {
 
 /*
  * The judge of a peer's certificates, as an X.509 engine for BearSSL: it
- * keeps the chain as it comes, decodes the few anchors that could have signed
+ * keeps the chain as it comes, prepares the few anchors that could have signed
  * it, and runs BearSSL's "minimal" engine over both. On top of that engine's
  * rules it asks for a name in subjectAltName. With a pin it looks at nothing
  * but the leaf.
@@ -33,10 +33,9 @@ struct chain {
 	size_t candidates;           /* anchors that might have signed */
 	time_t now;                  /* when it was judged */
 	unsigned error;              /* BR_ERR_X509_..., or 0 */
-	const br_x509_pkey *pinned;  /* in decoder */
 	union {
 		br_x509_minimal_context minimal;
-		br_x509_decoder_context decoder; /* with a pin */
+		br_x509_pkey pinned; /* with a pin: the leaf's key, in der */
 	} as;
 };
 
@@ -46,6 +45,10 @@ void chain_free(struct chain *);
 
 /* The DER of the certificate of the peer itself; empty if there was none. */
 struct bytes chain_leaf(const struct chain *);
+
+/* The key of a certificate whose key_fits, as BearSSL wants it; it points to
+ * what the certificate was read from. */
+void chain_key(const struct certificate *, br_x509_pkey *);
 
 /* SHA-256 of a certificate. */
 void chain_fingerprint(struct bytes der,

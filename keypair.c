@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "certificate.h"
+#include "chain.h"
 #include "pem.h"
 #include "tls.h"
 
@@ -210,19 +211,17 @@ fits_ec(const br_ec_public_key *public, const br_ec_private_key *key)
 static bool
 is_pair(const struct tls_keypair *pair)
 {
-	br_x509_decoder_context leaf;
-	const br_x509_pkey *public;
+	struct certificate leaf;
+	br_x509_pkey public;
 
-	br_x509_decoder_init(&leaf, NULL, NULL);
-	br_x509_decoder_push(&leaf, pair->chain[0].data,
-	    pair->chain[0].data_len);
-	public = br_x509_decoder_get_pkey(&leaf);
-	if (!public || public->key_type != keypair_type(pair))
+	certificate_read(&leaf, pair->chain[0].data, pair->chain[0].data_len);
+	chain_key(&leaf, &public);
+	if (public.key_type != keypair_type(pair))
 		return false;
-	if (public->key_type == BR_KEYTYPE_RSA)
-		return fits_rsa(&public->key.rsa,
+	if (public.key_type == BR_KEYTYPE_RSA)
+		return fits_rsa(&public.key.rsa,
 		    br_skey_decoder_get_rsa(&pair->key));
-	return fits_ec(&public->key.ec, br_skey_decoder_get_ec(&pair->key));
+	return fits_ec(&public.key.ec, br_skey_decoder_get_ec(&pair->key));
 }
 
 struct tls_keypair *

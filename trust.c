@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The trusted anchors: certificates in PEM files (RFC 7468). Loading only
- * finds them, because decoding the keys of a whole system bundle takes longer
- * than a handshake; a chain needs one or two of them.
+ * finds them; a chain needs one or two of them.
  */
 #include "trust.h"
 
@@ -41,7 +40,7 @@ add_anchor(struct tls_trust *trust, struct buf *der)
 	trust->anchors = xrealloc(trust->anchors, trust->count + 1,
 	    sizeof(trust->anchors[0]));
 	trust->anchors[trust->count++] = (struct anchor){
-		data, len, c.subject, c.has_extensions};
+		data, len, c.subject};
 }
 
 static void

@@ -9,12 +9,11 @@
 #include "tls.h"
 
 /* What tls.h calls the trust in a relay. The anchors are certificates as they
- * came, indexed by name; their keys are decoded when a chain asks for them. */
+ * came, with usable keys, and indexed by name. */
 struct anchor {
 	unsigned char *der;
 	size_t len;
 	struct bytes subject; /* whole DER, inside der */
-	bool has_extensions;
 };
 
 struct tls_trust {

@@ -2,8 +2,9 @@
 /*
  * Certificates of a relay that nobody has judged yet, and PEM files: bytes of
  * any kind. What is read stays inside the input and is said in printable
- * words; a PEM block is base64 exactly if our other decoder says so too, and
- * then both have the same bytes.
+ * words; a key is the one that BearSSL's decoder reads, if it reads one; a PEM
+ * block is base64 exactly if our other decoder says so too, and then both have
+ * the same bytes.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "buf.h"
 #include "certificate.h"
+#include "chain.h"
 #include "pem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,6 +39,38 @@ require_printable(const struct buf *text)
 }
 
 static void
+require_same(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+	require(a_len == b_len && !memcmp(a, b, b_len));
+}
+
+static void
+compare_keys(const struct certificate *c, const uint8_t *data, size_t size)
+{
+	br_x509_decoder_context other;
+	const br_x509_pkey *theirs;
+	br_x509_pkey ours;
+
+	br_x509_decoder_init(&other, NULL, NULL);
+	br_x509_decoder_push(&other, data, size);
+	theirs = br_x509_decoder_get_pkey(&other);
+	if (!theirs || !c->key_fits)
+		return;
+	chain_key(c, &ours);
+	require(ours.key_type == theirs->key_type);
+	if (ours.key_type == BR_KEYTYPE_EC) {
+		require(ours.key.ec.curve == theirs->key.ec.curve);
+		require_same(ours.key.ec.q, ours.key.ec.qlen,
+		    theirs->key.ec.q, theirs->key.ec.qlen);
+		return;
+	}
+	require_same(ours.key.rsa.n, ours.key.rsa.nlen,
+	    theirs->key.rsa.n, theirs->key.rsa.nlen);
+	require_same(ours.key.rsa.e, ours.key.rsa.elen,
+	    theirs->key.rsa.e, theirs->key.rsa.elen);
+}
+
+static void
 try_certificate(const uint8_t *data, size_t size)
 {
 	uint8_t *exact = xmalloc(size);
@@ -50,7 +84,11 @@ try_certificate(const uint8_t *data, size_t size)
 	require_inside(c.issuer, exact, size);
 	require_inside(c.subject, exact, size);
 	require_inside(c.alt_names, exact, size);
+	require_inside(c.modulus, exact, size);
+	require_inside(c.exponent, exact, size);
+	require_inside(c.point, exact, size);
 	require(c.rsa_bits <= size * 8);
+	compare_keys(&c, exact, size);
 	certificate_add_names(&c, &text);
 	certificate_add_dn(c.issuer, &text);
 	certificate_add_dn(c.subject, &text);
