@@ -180,8 +180,8 @@ demo:
 	@$(MAKE) all
 	@bash tests/demo.sh
 
-# Some of relay queue drain cpu start outage big idle secure trips sendmail
-# oneshot, or all of them.
+# Some of relay queue drain cpu start outage size big idle secure trips
+# sendmail oneshot, or all of them.
 BENCH =
 $(BUILD)/tlssink: tests/bench/tlssink.c $(BUILD)/flags
 	@echo '  LINK  $@'
@@ -204,6 +204,7 @@ soak: $(BIN)
 # which nobody reads in C, are left out.
 SMALL = -Oz -flto -flto-partition=one -fno-pie -no-pie \
 	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+	-fno-jump-tables $(call supported,-malign-data=abi) \
 	-Wl,--gc-sections -Wl,-z,noseparate-code
 static:
 	@sh tests/setup.sh static

@@ -18,8 +18,8 @@ enum {
 /*
  * What an X.509 certificate (RFC 5280) says, as far as smarthost reads it by
  * itself: enough to find its issuer, to compare names, to trust in its key and
- * to explain why it was refused. Whether its signature is right, BearSSL decides. Everything
- * points into the DER that it was read from.
+ * to explain why it was refused. Whether its signature is right, BearSSL
+ * decides. Everything points into the DER that it was read from.
  */
 struct certificate {
 	struct bytes issuer, subject; /* whole DER; empty when not read */

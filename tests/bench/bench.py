@@ -2,8 +2,8 @@
 """Measures smarthost against its floors, beside Postfix on the same machine.
 
     bench.py [NAME...]       all of them, or those: relay queue drain cpu
-                             start outage big idle secure trips
-                             sendmail oneshot
+                             start outage size big idle secure
+                             trips sendmail oneshot
 
 Prints a table and writes it to BENCH.md. Exits 1 if a floor is missed.
 Seconds depend on the machine and on who else uses it: where there is a peer,
@@ -44,6 +44,7 @@ MEASUREMENTS = {
     "cpu": rates.cpu,
     "start": long_queue.start,
     "outage": long_queue.outage,
+    "size": footprint.size,
     "big": footprint.big,
     "idle": footprint.idle,
     "secure": upstream.secure,

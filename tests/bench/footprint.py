@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
-"""What the daemon needs: memory for a large message, and anything at all when
-there is nothing to do."""
+"""What the daemon needs: room on a disk, memory for a large message, and
+anything at all when there is nothing to do."""
 import os
 import pathlib
 import re
@@ -12,6 +12,7 @@ from run import workplace_and_sink
 from sink import send
 from smarthost import Smarthost
 
+KILOBYTE = 1000
 MEGABYTE = 1 << 20
 BIG = 100 * MEGABYTE
 STATIC = ROOT / "smarthost-static"
@@ -33,6 +34,16 @@ def big():
         sink.wait(2)
     return [at_most("memory for a 100 MB message", 1, growth / MEGABYTE,
                     " MB")]
+
+
+def size():
+    """The static binary as a file. The floor is what the program as it was
+    first thought of would have."""
+    if not STATIC.exists():
+        return [Figure("static: size", "<= 300 KB", "skipped",
+                       note="there is no smarthost-static; run make static")]
+    return [at_most("static: size", 300, STATIC.stat().st_size / KILOBYTE,
+                    " KB")]
 
 
 def wakeups(pid):
