@@ -131,6 +131,13 @@ class Delivered:
     def body(self):
         return self.raw.partition(b"\n\n")[2]
 
+    @property
+    def queue_id(self):
+        """What Postfix calls it. One that ends between a delivery and its
+        mark delivers the same once more."""
+        return re.search(rb"\(Postfix\) with \w+ id (\w+)",
+                         self.raw)[1].decode()
+
 
 def free_ports(count):
     """Ports that nobody has, for servers that open them by number and later.
@@ -292,8 +299,7 @@ class Postfix:
     def clients(self, messages):
         """What the log says of the client that sent each of them: a list of
         {"client": name[address]:port, and what there is of a login}."""
-        wanted = {re.search(rb"\(Postfix\) with \w+ id (\w+)", one.raw)[1]
-                  .decode() for one in messages}
+        wanted = {one.queue_id for one in messages}
 
         def found():
             lines = re.findall(r" (\w+): (client=.*)", self.log())
