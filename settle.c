@@ -222,7 +222,7 @@ learn(struct queue *q, struct submission *s, const struct verdict *v)
 static void
 note_hurries(struct queue *q, struct submission *s)
 {
-	pthread_mutex_lock(&q->lock);
+	q = queue_lock_newest(q);
 	s->hurries = q->hurries;
 	pthread_mutex_unlock(&q->lock);
 }

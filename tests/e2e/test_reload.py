@@ -73,6 +73,25 @@ def test_broken(start, sections, place, relay):
     assert one.copies() == 2
 
 
+def test_retry_while_an_old_one_ends(start, kept, place,  # noqa: F811
+                                     patient):  # noqa: F811
+    """What the configuration before this one attempts has been asked for before
+    its end, and is not tried again for that."""
+    one = patient("dot", replies={"dot": "451 4.2.0 not now"})
+    config = kept(one, {"queue": {"delivery": "queue"}})
+    daemon = start(config)
+    names = [send_queued(daemon)]
+    assert one.waiting.wait(WAIT)
+    reload(daemon, place, config)
+    assert harness.run("-c", daemon.config, "queue", "retry").status == 0
+    one.release.set()
+    daemon.wait_event("deferred", id=names[0])
+    names.append(send_queued(daemon))
+    daemon.wait_event("deferred", id=names[1])
+    daemon.stop()
+    assert [event["id"] for event in daemon.events("deferred")] == names
+
+
 def test_broken_aliases(start, sections, place, relay):
     """Nor do the names of this host go elsewhere because of a reload."""
     one = relay()
