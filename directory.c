@@ -118,16 +118,15 @@ spool_renew(struct spool *s)
 	bool incoming = renew(s, s->incoming, "incoming");
 	bool queue = renew(s, s->queue, "queue");
 	bool failed = renew(s, s->failed, "failed");
-	bool any = incoming || queue || failed;
 
-	if (any) {
+	if (incoming || queue || failed) {
 		spares_remove(&s->spares);
 		log_message(LEVEL_WARNING, "somebody has removed directories "
 		    "of the spool %s%s; they are used as they are now",
 		    s->path, queue ? ", and what was in its queue" : "");
 	}
 	errno = error;
-	return any;
+	return error == ENOENT;
 }
 
 /* What is in incoming/ and not locked has lost its writer. */

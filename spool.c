@@ -147,7 +147,7 @@ publish(struct spool *s, const struct message *m)
 	const char *name = message_name(m);
 	bool moved = renameat(s->incoming, name, s->queue, m->id) == 0;
 
-	if (!moved && errno == ENOENT && spool_renew(s))
+	if (!moved && spool_renew(s))
 		moved = renameat(s->incoming, name, s->queue, m->id) == 0;
 	return moved && group_sync(&s->commits, s->queue);
 }
@@ -166,7 +166,7 @@ create(struct spool *s, struct message *m)
 {
 	int fd = make_file(s, m->id);
 
-	if (fd < 0 && errno == ENOENT && spool_renew(s))
+	if (fd < 0 && spool_renew(s))
 		fd = make_file(s, m->id);
 	if (fd < 0)
 		return false;

@@ -18,8 +18,9 @@ struct spool {
 	struct spares spares;
 };
 
-/* Opens, or makes, those of the directories that somebody has removed. False
- * if there are none, or they cannot be had. Leaves errno as it was. */
+/* Opens, or makes, those of the directories that somebody has removed, unless
+ * another thread has done so. Whether a call that has just failed may have
+ * failed for that, and is worth another try; errno stays as it was. */
 bool spool_renew(struct spool *);
 
 #endif

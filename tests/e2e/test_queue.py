@@ -1275,3 +1275,23 @@ def test_removed_directory(size, name, again, start, kept, nobody_there, relay,
     one = relay()
     drain(start, kept(one), one, 2 if name == "incoming" else 1)
     assert one.copies(b"<n>") == 1
+
+
+@pytest.mark.parametrize("name", ["incoming", "queue"])
+def test_removed_directory_of_many(name, start, kept, spool):
+    """All who find it gone at once have what the first of them makes."""
+    daemon = start(kept(25, {"queue": {"delivery": "queue"}}))
+    everybody = threading.Barrier(16, timeout=WAIT)
+    for _ in range(10):
+        def submit(number):
+            with daemon.connect(daemon.socket) as client:
+                client.ehlo()
+                client.envelope()
+                client.send(message(newline="\r\n"))
+                if everybody.wait() == 0:
+                    shutil.rmtree(spool.path / name)
+                everybody.wait()
+                client.send(b".\r\n")
+                return client.reply().code
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(submit, range(16))) == {250}
