@@ -176,14 +176,11 @@ finish(struct queue *q, struct message *m, const char *notice)
 		return set_aside(q, m, m->id);
 	if (*notice)
 		return set_aside(q, m, notice);
-	if (!count(m, REPORTED, REPORTED) || !owed_find_notice(q, m->id, live))
-		return drop(q, m);
-	if (!set_aside(q, m, live))
-		return false;
-	/* After a crash another thread may have delivered it meanwhile. */
-	if (!spool_has(q->spool, live))
-		spool_forget_failed(q->spool, live);
-	return true;
+	/* If that is delivered or refused meanwhile, as it may be after a crash,
+	 * nobody knows which: better one file too many than none. */
+	if (count(m, REPORTED, REPORTED) && owed_find_notice(q, m->id, live))
+		return set_aside(q, m, live);
+	return drop(q, m);
 }
 
 /* Gives up the message, and with it its file's lock, and plans its next try:

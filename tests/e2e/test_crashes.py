@@ -243,13 +243,16 @@ def test_kill_at_every_call_of_a_notice(certs):
 
 
 @pytest.mark.skipif(not can_trace(), reason="needs strace")
-@pytest.mark.parametrize("delay", [
-    "renameat:delay_enter=300000:when=1", "renameat:delay_exit=300000:when=1",
-    "unlinkat:delay_enter=300000:when=3"])
-def test_notice_is_delivered_before_its_cause_is_moved(delay, certs):
-    """A crash has left both in the queue, and the notice is due first: with
-    each of the two slower than the other, neither stays."""
+@pytest.mark.parametrize("delay, refused", [
+    ("renameat:delay_exit=300000:when=1", False),
+    ("faccessat2:delay_exit=300000:when=1", True),
+    ("unlinkat:delay_enter=300000:when=3", False)])
+def test_notice_ends_while_its_cause_is_moved(delay, refused, certs):
+    """A crash has left both in the queue, and the notice is due first: neither
+    stays if it is delivered, and one of them if it is not."""
     with Ruin(certs.ca) as ruin:
+        if refused:
+            ruin.relay.recipients["teller@example.test"] = "550 5.1.1 no"
         ruin.put(1, "m", "R 550", sender="teller@example.test", due=2.0)
         notice = ruin.path / "queue" / f"{1 ^ 0x6e6f746963650000:032x}"
         notice.write_bytes(record(
@@ -262,8 +265,11 @@ def test_notice_is_delivered_before_its_cause_is_moved(delay, certs):
                                        f"inject={delay}"))
         wait_for(lambda: ruin.names("queue") == [])
         assert daemon.stop() == 0
-        assert ruin.copies() == {("teller@example.test", "notice"): 1}
-        assert ruin.is_done([])
+        if refused:
+            assert len(ruin.names("failed")) == 1
+        else:
+            assert ruin.copies() == {("teller@example.test", "notice"): 1}
+            assert ruin.is_done([])
 
 
 # ---- Of a submission -------------------------------------------------
