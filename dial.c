@@ -163,6 +163,15 @@ bind_source(int fd, const struct upstream *u, int family)
 	return result;
 }
 
+/* Once we stop, no relay is bothered any more for those who stand in line. */
+static bool
+is_stopped(int stop_fd)
+{
+	struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+
+	return poll(&stop, 1, 0) > 0;
+}
+
 /* Waits for a connect in progress; 0 or an errno. */
 static int
 await_connect(int fd, int64_t deadline, int stop_fd)
@@ -200,7 +209,9 @@ connect_to(const struct upstream *u, const struct addrinfo *address,
 
 	if (fd < 0)
 		return -1;
-	if (bind_source(fd, u, address->ai_family) != 0)
+	if (is_stopped(stop_fd))
+		error = ECANCELED;
+	else if (bind_source(fd, u, address->ai_family) != 0)
 		error = errno;
 	else if (connect(fd, address->ai_addr, address->ai_addrlen) != 0)
 		error = errno;
