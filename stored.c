@@ -176,7 +176,7 @@ finish(struct queue *q, struct message *m, const char *notice)
 		return set_aside(q, m, m->id);
 	if (*notice)
 		return set_aside(q, m, notice);
-	/* If that is delivered or refused meanwhile, as it may be after a crash,
+	/* If that is delivered or refused meanwhile, as may be after a crash,
 	 * nobody knows which: better one file too many than none. */
 	if (count(m, REPORTED, REPORTED) && owed_find_notice(q, m->id, live))
 		return set_aside(q, m, live);
