@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "clock.h"
@@ -164,6 +165,15 @@ set_aside(struct queue *q, struct message *m, const char *name)
 	return true;
 }
 
+/* Whether its file has a name. */
+static bool
+is_there(const struct message *m)
+{
+	struct stat file;
+
+	return fstat(m->file, &file) == 0 && file.st_nlink > 0;
+}
+
 /* The message is over. Where somebody was not reached it stays in failed/,
  * under the ID of the notice about that until the notice is delivered, or
  * under its own when nobody can be told. */
@@ -176,11 +186,15 @@ finish(struct queue *q, struct message *m, const char *notice)
 		return set_aside(q, m, m->id);
 	if (*notice)
 		return set_aside(q, m, notice);
-	/* If that is delivered or refused meanwhile, as may be after a crash,
-	 * nobody knows which: better one file too many than none. */
-	if (count(m, REPORTED, REPORTED) && owed_find_notice(q, m->id, live))
-		return set_aside(q, m, live);
-	return drop(q, m);
+	if (!count(m, REPORTED, REPORTED) || !owed_find_notice(q, m->id, live))
+		return drop(q, m);
+	if (!set_aside(q, m, live))
+		return false;
+	/* After a crash another thread may have delivered it meanwhile. Or it
+	 * was refused, and is there itself instead of this one. */
+	if (!spool_has(q->spool, live) && is_there(m))
+		spool_forget_failed(q->spool, live);
+	return true;
 }
 
 /* Gives up the message, and with it its file's lock, and plans its next try:
