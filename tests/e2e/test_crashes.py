@@ -244,6 +244,7 @@ def test_kill_at_every_call_of_a_notice(certs):
 
 @pytest.mark.skipif(not can_trace(), reason="needs strace")
 @pytest.mark.parametrize("delay, refused", [
+    ("renameat:delay_enter=300000:when=1", False),
     ("renameat:delay_exit=300000:when=1", False),
     ("faccessat2:delay_exit=300000:when=1", True),
     ("unlinkat:delay_enter=300000:when=3", False)])
