@@ -50,7 +50,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -61,83 +60,7 @@
 #include "record.h"
 #include "spool_internal.h"
 
-enum {
-	HEADER_MAX = 4 * 1024 * 1024,
-	PIECE = 32 * 1024,
-};
-
-static bool
-write_at(int fd, const char *data, size_t len, off_t offset)
-{
-	while (len) {
-		ssize_t put = pwrite(fd, data, len, offset);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		data += put;
-		offset += put;
-		len -= (size_t)put;
-	}
-	return true;
-}
-
 /* --- Commit -------------------------------------------------------------- */
-
-/* The start of a file, which goes with the first piece of the body, and then
- * the rest of that, piece by piece. */
-static bool
-write_content(int fd, const struct message *m, struct buf *start)
-{
-	char *piece = xmalloc(PIECE);
-	uint64_t at = 0;
-	off_t offset = 0;
-	ptrdiff_t got;
-	bool ok;
-
-	buf_add(start, buf_text(&m->header), m->header.len);
-	buf_adds(start, "\r\n");
-	do {
-		got = body_read(&m->body, at, piece, PIECE);
-		if (got > 0)
-			buf_add(start, piece, (size_t)got);
-		ok = got >= 0 && write_at(fd, buf_text(start), start->len,
-					  offset);
-		offset += (off_t)start->len;
-		at += got > 0 ? (uint64_t)got : 0;
-		buf_clear(start);
-	} while (ok && got > 0 && at < m->body.size);
-	free(piece);
-	return ok;
-}
-
-/* The envelope, with all results or as a fresh one (see record.h), and the
- * content unless it is there already. */
-static bool
-write_message(int fd, const struct message *m, bool fresh, bool content)
-{
-	struct buf start = {0};
-	off_t size;
-	bool ok;
-
-	record_add(&start, m, fresh);
-	size = (off_t)(start.len + message_size(m));
-	errno = EFBIG; /* nobody would read such an envelope again */
-	ok = start.len <= RECORD_MAX &&
-	    (content ? write_content(fd, m, &start)
-		     : write_at(fd, start.data, start.len, 0)) &&
-	    (m->old_size <= size || ftruncate(fd, size) == 0) &&
-	    fsync(fd) == 0;
-	buf_free(&start);
-	return ok;
-}
-
-bool
-spool_write(int fd, const struct message *m)
-{
-	return write_message(fd, m, true, true);
-}
 
 /* A fsync that failed is never tried again: the kernel may have forgotten
  * what it could not write. */
@@ -194,7 +117,7 @@ spool_begin(struct spool *s, struct message *m, uint64_t *base)
 	buf_add(&start, buf_text(&m->header), m->header.len);
 	buf_adds(&start, "\r\n");
 	*base = start.len;
-	if (create(s, m) && write_at(m->file, start.data, start.len, 0) &&
+	if (create(s, m) && spool_write_at(m->file, start.data, start.len, 0) &&
 	    lseek(m->file, (off_t)start.len, SEEK_SET) >= 0)
 		fd = fcntl(m->file, F_DUPFD_CLOEXEC, 0);
 	buf_free(&start);
@@ -209,7 +132,7 @@ spool_commit(struct spool *s, struct message *m)
 	bool begun = m->file >= 0;
 
 	if ((begun || spares_take(&s->spares, m) || create(s, m)) &&
-	    write_message(m->file, m, true, !begun) && publish(s, m)) {
+	    spool_write_as(m->file, m, true, !begun) && publish(s, m)) {
 		m->incoming = -1;
 		*m->old_name = '\0';
 		m->old_size = 0;
@@ -233,7 +156,7 @@ spool_rewrite(struct spool *s, struct message *m)
 
 	(void)unlinkat(s->incoming, m->id, 0); /* of a crash */
 	m->file = -1;
-	ok = create(s, m) && write_message(m->file, m, false, true) &&
+	ok = create(s, m) && spool_write_as(m->file, m, false, true) &&
 	    renameat(s->incoming, m->id, s->queue, m->id) == 0;
 	if (ok) {
 		m->incoming = -1;
@@ -248,57 +171,6 @@ spool_rewrite(struct spool *s, struct message *m)
 }
 
 /* --- Load ---------------------------------------------------------------- */
-
-/* Header and body, of which the start of the file may have all that there is:
- * then they are kept in memory. */
-static bool
-read_content(struct message *m, const struct buf *start, size_t envelope,
-    size_t header, size_t body)
-{
-	size_t body_at = envelope + header + 2;
-	char *bytes;
-	bool ok;
-
-	if (start->len == body_at + body) {
-		buf_add(&m->header, start->data + envelope, header);
-		return body_write(&m->body, start->data + body_at, body);
-	}
-	bytes = xmalloc(header + 1);
-	ok = pread(m->file, bytes, header, (off_t)envelope) ==
-	    (ssize_t)header;
-	buf_add(&m->header, bytes, header);
-	free(bytes);
-	return ok && body_use_file(&m->body, m->file, body_at, body);
-}
-
-/* Fills the message from its file. False if it is damaged. */
-static bool
-read_message(struct message *m, off_t file_size)
-{
-	uint64_t header = 0, content = 0;
-	struct buf start = {0};
-	size_t envelope = 0;
-	char *text = record_load(m->file, RECORD_MAX, &start, &envelope);
-	bool ok = text && record_read(text, m, &header, &content) &&
-	    content >= header + 2 && header < HEADER_MAX &&
-	    (uint64_t)file_size == envelope + content &&
-	    read_content(m, &start, envelope, header, content - header - 2);
-
-	free(text);
-	buf_free(&start);
-	return ok;
-}
-
-enum load_result
-spool_read(struct message *m, off_t size)
-{
-	errno = 0;
-	if (read_message(m, size))
-		return LOADED;
-	if (errno && errno != ERANGE) /* which a number has caused */
-		return LOAD_TROUBLE;
-	return record_is_other_version(m->file) ? LOAD_UNKNOWN : LOAD_DAMAGED;
-}
 
 /* What could not be opened: errno says why. */
 static enum load_result
@@ -379,7 +251,7 @@ write_marks(const struct message *m)
 	bool ok;
 
 	record_add(&envelope, m, false);
-	ok = write_at(m->file, envelope.data, envelope.len, 0);
+	ok = spool_write_at(m->file, envelope.data, envelope.len, 0);
 	buf_free(&envelope);
 	return ok;
 }

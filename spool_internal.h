@@ -7,7 +7,8 @@
 #include "group_sync.h"
 #include "spare.h"
 
-/* What spool.c (the files) and directory.c (the directories) share. */
+/* What spool.c (the states), spool_file.c (a file) and directory.c (the
+ * directories) share. */
 
 struct spool {
 	char *path;
@@ -17,6 +18,18 @@ struct spool {
 	struct group_sync commits;              /* syncs of queue/ */
 	struct spares spares;
 };
+
+/* --- spool_file.c --------------------------------------------------------- */
+
+/* All of it, there. False with errno set. */
+bool spool_write_at(int fd, const char *data, size_t len, off_t offset);
+
+/* The envelope, with all results or as a fresh one (see record.h), and the
+ * content unless it is there already; and waits for the disk. False with errno
+ * set. */
+bool spool_write_as(int fd, const struct message *, bool fresh, bool content);
+
+/* --- directory.c ---------------------------------------------------------- */
 
 /* Opens, or makes, those of the directories that somebody has removed, unless
  * another thread has done so. Whether a call that has just failed may have
