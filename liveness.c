@@ -53,16 +53,16 @@ can_write(struct conn *c, struct buf *why)
 	return ok;
 }
 
-/* Whoever has too many clients to take us too is alive, and must not be
- * started again for that. On its socket the daemon is asked about its spool
- * as well. */
+/* Whoever has too many clients, or too little memory, to take us too is alive,
+ * and must not be started again for that. On its socket the daemon is asked
+ * about its spool as well. */
 static bool
 greets(struct conn *c, bool on_socket, struct buf *why)
 {
 	struct buf line = {0};
 	bool read = conn_line(c, &line, LINE_SIZE) == LINE_OK;
 	bool ready = read && strncmp(line.data, "220", 3) == 0;
-	bool ok = ready || (read && strncmp(line.data, "421 4.7.0", 9) == 0);
+	bool ok = ready || (read && strncmp(line.data, "421 ", 4) == 0);
 
 	if (ready && on_socket)
 		ok = can_write(c, why);

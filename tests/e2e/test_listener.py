@@ -884,6 +884,7 @@ def test_out_of_memory(megabytes, start, sections, relay):
             clients.append(stack.enter_context(Conversation(daemon.address)))
         refused = clients.pop().greeting
         assert refused.code == 421 and "No memory" in refused.text
+        assert run("-c", daemon.config, "health").status == 0
         assert len(clients) > 20
         for client in clients[::5]:
             client.ehlo()
