@@ -131,7 +131,7 @@ unit: $(UNITS)
 # All of the end-to-end tests, or some files of them.
 E2E = tests/e2e
 e2e: $(BIN)
-	@SMARTHOST_BIN='$(abspath $(BIN))' $(PYTHON) -m pytest $(E2E)
+	@SMARTHOST_BIN='$(abspath $(BIN))' sh tests/e2e/run.sh $(PYTHON) $(E2E)
 
 asan:
 	@$(MAKE) $(ASAN) all unit

@@ -23,6 +23,20 @@ def pytest_configure(config):
                                 "set SMARTHOST_BIN")
 
 
+failed = []
+
+
+def pytest_runtest_logreport(report):
+    if report.failed and report.nodeid not in failed:
+        failed.append(report.nodeid)
+
+
+def pytest_sessionfinish():
+    """For run.sh."""
+    if path := os.environ.get("E2E_FAILED"):
+        pathlib.Path(path).write_text("".join(f"{one}\n" for one in failed))
+
+
 def on_a_disk():
     """A spool on a tmpfs, as /tmp is on some systems, would be warned of."""
     kind = subprocess.run(["stat", "-f", "-c", "%T", "/tmp"],
