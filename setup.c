@@ -195,19 +195,21 @@ static bool
 has_aliases(const struct setup *s, struct buf *why)
 {
 	const struct identity_config *identity = &s->config.identity;
-	bool missing = identity->aliases && !identity->aliases_is_default;
 	struct buf ignored = {0};
 	const struct aliases_talk talk = {&ignored, &ignored};
-	struct aliases *all = missing ? aliases_read(identity->aliases, &talk)
-				      : NULL;
+	struct aliases *all;
+	bool found;
 
-	missing = missing && !all;
-	if (missing)
+	if (!identity->aliases || identity->aliases_is_default)
+		return true;
+	all = aliases_read(identity->aliases, &talk);
+	found = all != NULL;
+	if (!found)
 		buf_addf(why, "[identity] aliases: %s cannot be read: %s\n",
 		    identity->aliases, strerror(errno));
 	buf_free(&ignored);
 	aliases_free(all);
-	return !missing;
+	return found;
 }
 
 bool
